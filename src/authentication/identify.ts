@@ -1,0 +1,224 @@
+import { Problem } from '../http/problem.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import type { Authentication, Authenticator, CredentialLocation } from './authenticator.ts'
+import { type Caller, guest } from './caller.ts'
+
+/** `Auth-Status` of Contract 3. */
+export type AuthenticationStatus = 'authenticated' | 'no-token' | 'invalid-token' | 'token-expired'
+
+/** A credential that proved a caller, kept for propagation. Never logged. */
+export interface ProvenCredential {
+  readonly text: string
+  readonly in: CredentialLocation['in']
+  readonly name: string
+  readonly tokenType: string
+}
+
+/** What one scheme said, for explanations. */
+export interface Verdict {
+  readonly scheme: string
+  readonly authentication: Authentication
+}
+
+/** The names in a requirement array that the first authenticated alternative lacks; authorisation turns it into a 403. */
+export interface Unmet {
+  readonly scheme: string
+  readonly kind: 'scopes' | 'roles'
+  readonly missing: readonly string[]
+}
+
+export interface Identification {
+  readonly caller: Caller
+  readonly status: AuthenticationStatus
+  readonly credential?: ProvenCredential
+  readonly unmet?: Unmet | undefined
+  readonly verdicts: readonly Verdict[]
+}
+
+/** `security` of a route, compiled: OpenAPI's list of alternatives, each a set that must hold. */
+export interface SecurityRequirements {
+  /** `[]`: anybody may call and no credential is looked at. */
+  readonly public: boolean
+  /** `{}` among the alternatives: callers without a credential are let in as guests. */
+  readonly anonymous: boolean
+  /** Every scheme that is named, once, in order of appearance. */
+  readonly authenticators: readonly Authenticator[]
+  readonly alternatives: readonly (readonly Part[])[]
+  /** What an invalid credential means where guests are allowed. */
+  readonly invalidCredentials: 'reject' | 'anonymous'
+}
+
+interface Part {
+  /** Index into `authenticators`. */
+  readonly index: number
+  /** Scopes or roles, all of which the caller of this scheme must have. */
+  readonly names: readonly string[]
+}
+
+export function compileSecurity(
+  security: readonly Readonly<Record<string, readonly string[]>>[],
+  authenticators: ReadonlyMap<string, Authenticator>,
+  invalidCredentials: 'reject' | 'anonymous',
+): SecurityRequirements {
+  const used: Authenticator[] = []
+  const indexOf = (scheme: string) => {
+    const authenticator = authenticators.get(scheme)
+    if (!authenticator) throw new TypeError(`no security scheme named "${scheme}"`)
+    const known = used.indexOf(authenticator)
+    return known >= 0 ? known : used.push(authenticator) - 1
+  }
+  const alternatives = security.map((set) =>
+    Object.entries(set).map(([scheme, names]) => ({ index: indexOf(scheme), names })),
+  )
+  return {
+    public: security.length === 0,
+    anonymous: alternatives.some((parts) => parts.length === 0),
+    authenticators: used,
+    alternatives: alternatives.filter((parts) => parts.length > 0),
+    invalidCredentials,
+  }
+}
+
+const unasked: Identification = Object.freeze({ caller: guest, status: 'no-token', verdicts: Object.freeze([]) })
+
+/**
+ * Who is calling? Every scheme of the route looks once; the first alternative that holds decides, and rights are
+ * never added up. Throws a `Problem` (400, 401, 503) when nobody may call like this.
+ *
+ * 1. A credential that could not be read or checked (400, 503) ends it, whatever else was sent.
+ * 2. An explicit credential that is refused ends it with 401, unless guests are allowed and the service asked for
+ *    `"invalidCredentials": "anonymous"`. A refused cookie beside a good explicit credential counts as absent:
+ *    browsers send cookies unasked.
+ * 3. The first alternative whose schemes all accept and whose scopes or roles are all there decides who calls; when
+ *    the names are what is missing, the first that accepts does, and `unmet` says what it lacks.
+ * 4. Otherwise a guest, where `{}` allows one; otherwise 401 with every challenge.
+ */
+export function identify(
+  requirements: SecurityRequirements,
+  head: RequestHead,
+): Identification | Promise<Identification> {
+  if (requirements.public) return unasked
+  const { authenticators } = requirements
+  const results: Authentication[] = []
+  for (let index = 0; index < authenticators.length; index += 1) {
+    const result = authenticators[index]!.authenticate(head)
+    if (result instanceof Promise) return identifyLater(requirements, head, results, result)
+    results.push(result)
+  }
+  return conclude(requirements, results)
+}
+
+async function identifyLater(
+  requirements: SecurityRequirements,
+  head: RequestHead,
+  results: Authentication[],
+  pending: Promise<Authentication>,
+): Promise<Identification> {
+  results.push(await pending)
+  for (const authenticator of requirements.authenticators.slice(results.length)) {
+    results.push(await authenticator.authenticate(head))
+  }
+  return conclude(requirements, results)
+}
+
+function conclude(requirements: SecurityRequirements, results: readonly Authentication[]): Identification {
+  const { authenticators, alternatives } = requirements
+  const verdicts = results.map((authentication, index) => ({ scheme: authenticators[index]!.scheme, authentication }))
+
+  // 1. and 2.
+  let refused: (Authentication & { outcome: 'rejected' }) | undefined
+  let refusedCookie: typeof refused
+  for (const [index, result] of results.entries()) {
+    if (result.outcome !== 'rejected') continue
+    if (result.problem.status !== 401) throw result.problem
+    if (authenticators[index]!.explicit) refused ??= result
+    else refusedCookie ??= result
+  }
+  const acceptsExplicit = results.some(
+    (result, index) => result.outcome === 'accepted' && authenticators[index]!.explicit,
+  )
+  if (refusedCookie && !acceptsExplicit) refused ??= refusedCookie
+  if (refused) {
+    if (requirements.anonymous && requirements.invalidCredentials === 'anonymous') {
+      return { caller: guest, status: refused.reason === 'expired' ? 'token-expired' : 'invalid-token', verdicts }
+    }
+    throw challenged(refused.problem, authenticators)
+  }
+
+  // 3.
+  let lacking: Identification | undefined
+  for (const parts of alternatives) {
+    if (!parts.every(({ index }) => results[index]!.outcome === 'accepted')) continue
+    const unmet = firstUnmet(parts, results, authenticators)
+    const identification = accepted(parts[0]!.index, results, authenticators, verdicts, unmet)
+    if (!unmet) return identification
+    lacking ??= identification
+  }
+  if (lacking && !requirements.anonymous) return lacking
+
+  // 4. `{}` holds without the names: a caller we know stays known.
+  if (lacking) return { ...lacking, unmet: undefined }
+  if (requirements.anonymous) return { caller: guest, status: 'no-token', verdicts }
+  const sent = results.some(({ outcome }) => outcome === 'accepted')
+  throw challenged(
+    new Problem(
+      'no-credentials',
+      sent ? 'More than one credential is needed together here' : 'Send one of the credentials this operation asks for',
+    ),
+    authenticators,
+  )
+}
+
+function accepted(
+  index: number,
+  results: readonly Authentication[],
+  authenticators: readonly Authenticator[],
+  verdicts: readonly Verdict[],
+  unmet: Unmet | undefined,
+): Identification {
+  const result = results[index] as Authentication & { outcome: 'accepted' }
+  const { location } = authenticators[index]!
+  return {
+    caller: result.caller,
+    status: 'authenticated',
+    credential: { text: result.credential, ...location, tokenType: result.caller.tokenType ?? 'Bearer' },
+    verdicts,
+    ...(unmet && { unmet }),
+  }
+}
+
+function firstUnmet(
+  parts: readonly Part[],
+  results: readonly Authentication[],
+  authenticators: readonly Authenticator[],
+): Unmet | undefined {
+  for (const { index, names } of parts) {
+    if (names.length === 0) continue
+    const { names: kind, scheme } = authenticators[index]!
+    const { caller } = results[index] as Authentication & { outcome: 'accepted' }
+    const missing = names.filter((name) => !caller[kind].includes(name))
+    if (missing.length > 0) return { scheme, kind, missing }
+  }
+  return undefined
+}
+
+/** RFC 9110 §11.6.1: a 401 carries at least one challenge; the problem's own, more precise one stands for its scheme. */
+function challenged(problem: Problem, authenticators: readonly Authenticator[]): Problem {
+  const own = problem.fields['WWW-Authenticate']
+  const named = own === undefined ? [] : [own].flat()
+  const taken = new Set(named.map((challenge) => challenge.split(' ', 1)[0]!.toLowerCase()))
+  const others = authenticators
+    .map(({ challenge }) => challenge)
+    .filter((challenge) => challenge !== undefined)
+    .filter((challenge) => {
+      const scheme = challenge.split(' ', 1)[0]!.toLowerCase()
+      return !taken.has(scheme) && taken.add(scheme)
+    })
+  const challenges = [...named, ...others]
+  if (challenges.length === 0) return problem
+  return new Problem(problem.code, problem.detail, {
+    cause: problem.cause,
+    members: problem.members,
+    fields: { ...problem.fields, 'WWW-Authenticate': challenges },
+  })
+}

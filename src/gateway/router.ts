@@ -1,0 +1,143 @@
+/**
+ * The table of routes: from method and path to whatever was added, in time that does not grow with their number.
+ *
+ * A tree of path segments. At each segment a literal is tried before a parameter and a parameter before a tail, and
+ * a branch that leads nowhere is left again, so the most specific template wins and a method that a template does
+ * not offer falls through to the next. Paths must be canonical (`http/path.ts`): segments are compared as bytes.
+ *
+ * Three leniencies, each because the looser answer could be a bypass: letters compare without regard to case
+ * (`/Admin` is decided like `/admin`), one trailing slash is ignored, and HEAD is decided like GET.
+ */
+export interface Found<T> {
+  readonly value: T
+  /** Raw segments in the order of `names`; percent-encoding untouched. */
+  readonly segments: readonly string[]
+  readonly names: readonly string[]
+}
+
+/** A method token, or `*` for any. */
+export type MethodPattern = string
+
+interface Entry<T> {
+  readonly value: T
+  readonly names: readonly string[]
+}
+
+class Node<T> {
+  readonly literals = new Map<string, Node<T>>()
+  parameter: Node<T> | undefined
+  /** Everything below this node, by method. */
+  tail: Map<MethodPattern, Entry<T>> | undefined
+  /** This node itself, by method. */
+  here: Map<MethodPattern, Entry<T>> | undefined
+}
+
+/** `{name}` as a whole segment is a parameter; `*` as the last one stands for one or more segments. */
+export function parseTemplate(
+  template: string,
+): readonly ({ readonly literal: string } | { readonly name: string } | 'tail')[] {
+  const segments = template.split('/').slice(1)
+  if (segments.at(-1) === '') segments.pop()
+  return segments.map((segment, index) => {
+    if (segment === '*' && index === segments.length - 1) return 'tail'
+    if (segment.startsWith('{') && segment.endsWith('}')) return { name: segment.slice(1, -1) }
+    return { literal: segment }
+  })
+}
+
+export class Router<T> {
+  readonly #root = new Node<T>()
+
+  /** Returns what already stood at this method and shape, and leaves it there; undefined when the place was free. */
+  add(method: MethodPattern, template: string, value: T): T | undefined {
+    let node = this.#root
+    const names: string[] = []
+    for (const part of parseTemplate(template)) {
+      if (part === 'tail') {
+        node.tail ??= new Map()
+        return occupy(node.tail, method, { value, names })
+      }
+      if ('name' in part) {
+        names.push(part.name)
+        node.parameter ??= new Node()
+        node = node.parameter
+      } else {
+        const key = part.literal.toLowerCase()
+        let next = node.literals.get(key)
+        if (!next) {
+          next = new Node()
+          node.literals.set(key, next)
+        }
+        node = next
+      }
+    }
+    node.here ??= new Map()
+    return occupy(node.here, method, { value, names })
+  }
+
+  match(method: string, path: string): Found<T> | undefined {
+    const segments: string[] = []
+    const end = path.length > 1 && path.charCodeAt(path.length - 1) === 47 ? path.length - 1 : path.length
+    const entry = descend(this.#root, method, path, 1, end, segments)
+    return entry && { value: entry.value, segments, names: entry.names }
+  }
+
+  /** Methods offered at a path, for `Allow` (RFC 9110 §10.2.1); empty when the path leads nowhere. */
+  methods(path: string): readonly string[] {
+    const found = new Set<string>()
+    const visit = (node: Node<T>, rest: readonly string[]) => {
+      if (rest.length > 0) for (const method of node.tail?.keys() ?? []) found.add(method)
+      const [segment, ...others] = rest
+      if (segment === undefined) {
+        for (const method of node.here?.keys() ?? []) found.add(method)
+        return
+      }
+      const literal = node.literals.get(segment.toLowerCase())
+      if (literal) visit(literal, others)
+      if (node.parameter) visit(node.parameter, others)
+    }
+    const segments = path.split('/').slice(1)
+    if (segments.at(-1) === '') segments.pop()
+    visit(this.#root, segments)
+    if (found.has('GET')) found.add('HEAD')
+    return [...found].filter((method) => method !== '*').sort()
+  }
+}
+
+function occupy<T>(slot: Map<MethodPattern, Entry<T>>, method: MethodPattern, entry: Entry<T>): T | undefined {
+  const occupant = slot.get(method)
+  if (occupant) return occupant.value
+  slot.set(method, entry)
+  return undefined
+}
+
+function descend<T>(
+  node: Node<T>,
+  method: string,
+  path: string,
+  start: number,
+  end: number,
+  segments: string[],
+): Entry<T> | undefined {
+  if (start > end || (start === end && end === 1)) return choose(node.here, method)
+  const slash = path.indexOf('/', start)
+  const stop = slash < 0 || slash > end ? end : slash
+  const segment = path.slice(start, stop)
+  if (node.literals.size > 0) {
+    const literal = node.literals.get(segment) ?? node.literals.get(segment.toLowerCase())
+    const entry = literal && descend(literal, method, path, stop + 1, end, segments)
+    if (entry) return entry
+  }
+  if (node.parameter && segment !== '') {
+    const depth = segments.push(segment)
+    const entry = descend(node.parameter, method, path, stop + 1, end, segments)
+    if (entry) return entry
+    segments.length = depth - 1
+  }
+  return choose(node.tail, method)
+}
+
+function choose<T>(slot: Map<MethodPattern, Entry<T>> | undefined, method: string): Entry<T> | undefined {
+  if (!slot) return undefined
+  return slot.get(method) ?? (method === 'HEAD' ? slot.get('GET') : undefined) ?? slot.get('*')
+}
