@@ -20,7 +20,13 @@ export interface Question {
  */
 export type Decision =
   | { readonly verdict: 'permit' }
-  | { readonly verdict: 'deny'; readonly code: ProblemCode; readonly row: string; readonly detail: string; readonly scopes?: readonly string[] }
+  | {
+      readonly verdict: 'deny'
+      readonly code: ProblemCode
+      readonly row: string
+      readonly detail: string
+      readonly scopes?: readonly string[]
+    }
 
 export const permit: Decision = Object.freeze({ verdict: 'permit' })
 

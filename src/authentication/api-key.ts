@@ -1,0 +1,225 @@
+import { BlockList, isIPv6 } from 'node:net'
+import { Problem } from '../http/problem.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import { type Authentication, type Authenticator, absent, type CredentialLocation } from './authenticator.ts'
+import type { Caller } from './caller.ts'
+import type { KeyHolder, KeyRing, KeyVerdict } from './key-ring.ts'
+
+export interface ApiKeySettings {
+  /** The name under `securitySchemes`; also the `issuer` of the callers. */
+  readonly scheme: string
+  /** `in` and `name` of the Security Scheme Object, as they are written. */
+  readonly location: CredentialLocation
+  /** Where keys are looked up, in this order: those of services.json, then the key store. */
+  readonly rings: readonly KeyRing[]
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+}
+
+/** What follows from a holder, made once and kept as long as the holder is. */
+interface Bound {
+  readonly caller: Caller
+  /** Undefined when the key may be used from everywhere. */
+  readonly networks: BlockList | undefined
+}
+
+/** What was found at the location: nothing, one text, or something that no key can be. */
+type Found = { readonly text: string } | 'nothing' | 'several' | 'malformed'
+
+/**
+ * The authenticator of an OpenAPI `apiKey` scheme.
+ *
+ * 1. Find the one text at the location; several are refused (400), since the gateway and the service might pick differently.
+ * 2. Ask the rings whose it is.
+ * 3. Check what the holder is bound to: time and network.
+ *
+ * There is no registered authentication scheme for keys, yet a 401 needs a challenge (RFC 9110 §15.5.2). Ours is
+ * `ApiKey` with the place where the key belongs; a client that does not know it skips it (§11.6.1).
+ */
+export function createApiKeyAuthenticator({ scheme, location, rings, now }: ApiKeySettings): Authenticator {
+  const find = finderOf(location, rings)
+  const lookUp = lookUpIn(rings)
+  const known = new WeakMap<KeyHolder, Bound>()
+
+  function boundOf(holder: KeyHolder): Bound {
+    let bound = known.get(holder)
+    if (bound === undefined) {
+      bound = { caller: describe(holder, scheme), networks: networksOf(holder.cidrs) }
+      known.set(holder, bound)
+    }
+    return bound
+  }
+
+  function judge(holder: KeyHolder, head: RequestHead, credential: string): Authentication {
+    const seconds = now() / 1000
+    if (holder.expires !== undefined && seconds >= holder.expires)
+      return rejected('expired', 'The API key has expired.')
+    if (holder.notBefore !== undefined && seconds < holder.notBefore)
+      return rejected('not-yet-valid', 'The API key is not valid yet.')
+    const { caller, networks } = boundOf(holder)
+    if (networks && !networks.check(head.client.address, familyOf(head.client.address)))
+      return rejected('address', 'The API key may not be used from this address.')
+    return { outcome: 'accepted', caller, credential }
+  }
+
+  return {
+    scheme,
+    names: 'roles',
+    location: location.in === 'header' ? { in: 'header', name: location.name.toLowerCase() } : location,
+    explicit: location.in !== 'cookie',
+    ...(location.in === 'cookie'
+      ? {}
+      : { challenge: `ApiKey realm="sallyport", in="${location.in}", name="${location.name}"` }),
+
+    authenticate: function authenticateKey(head) {
+      const found = find(head)
+      if (found === 'nothing') return absent
+      if (found === 'several') return several(location)
+      if (found === 'malformed') return rejected('malformed', invalid)
+
+      const verdict = lookUp(found.text)
+      if (verdict instanceof Promise) {
+        return verdict.then(
+          (late) => (late.outcome === 'known' ? judge(late.holder, head, found.text) : rejected(late.reason, invalid)),
+          (cause) => unavailable(cause),
+        )
+      }
+      return verdict.outcome === 'known' ? judge(verdict.holder, head, found.text) : rejected(verdict.reason, invalid)
+    },
+  }
+}
+
+const invalid = 'The API key is not valid.'
+
+function rejected(reason: string, detail: string): Authentication {
+  return { outcome: 'rejected', problem: new Problem('invalid-api-key', detail), reason }
+}
+
+function several({ in: where, name }: CredentialLocation): Authentication {
+  const problem = new Problem(
+    'ambiguous-credentials',
+    `Send one API key: the ${where} "${name}" arrived more than once.`,
+  )
+  return { outcome: 'rejected', problem, reason: 'several' }
+}
+
+function unavailable(cause: unknown): Authentication {
+  const problem = new Problem('store-unavailable', 'API keys cannot be checked right now.', {
+    cause,
+    fields: { 'Retry-After': '1' },
+  })
+  return { outcome: 'rejected', problem, reason: 'store-unavailable' }
+}
+
+/** The first ring that knows the key; else the reason of the last one. */
+function lookUpIn(rings: readonly KeyRing[]) {
+  return function lookUp(text: string, from = 0): KeyVerdict | Promise<KeyVerdict> {
+    let verdict: KeyVerdict = { outcome: 'refused', reason: 'unknown' }
+    for (let index = from; index < rings.length; index++) {
+      const answer = rings[index]!.find(text)
+      if (answer instanceof Promise) {
+        return answer.then((late) =>
+          late.outcome === 'known' || index === rings.length - 1 ? late : lookUp(text, index + 1),
+        )
+      }
+      verdict = answer
+      if (verdict.outcome === 'known') return verdict
+    }
+    return verdict
+  }
+}
+
+function describe(holder: KeyHolder, issuer: string): Caller {
+  const { id, subject, name, organization, roles, permissions, scopes, expires } = holder
+  return Object.freeze({
+    subject,
+    issuer,
+    ...(name === undefined ? {} : { name }),
+    ...(organization === undefined ? {} : { organization }),
+    roles: Object.freeze([...roles]),
+    permissions: Object.freeze([...permissions]),
+    scopes: Object.freeze([...scopes]),
+    claims: Object.freeze({ ...holder }),
+    method: 'api-key',
+    tokenType: 'ApiKey',
+    ...(expires === undefined ? {} : { expiresAt: expires }),
+    tokenId: id,
+  } satisfies Caller)
+}
+
+function networksOf(cidrs: readonly string[]): BlockList | undefined {
+  if (cidrs.length === 0) return undefined
+  const list = new BlockList()
+  for (const cidr of cidrs) {
+    const slash = cidr.lastIndexOf('/')
+    const network = cidr.slice(0, slash)
+    list.addSubnet(network, Number(cidr.slice(slash + 1)), familyOf(network))
+  }
+  return list
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIPv6(address) ? 'ipv6' : 'ipv4'
+}
+
+/** How to find the key at one kind of place. */
+function finderOf({ in: where, name }: CredentialLocation, rings: readonly KeyRing[]): (head: RequestHead) => Found {
+  const field = name.toLowerCase()
+  if (where === 'cookie') return (head) => one(cookies(head, name))
+  if (where === 'query') return (head) => one(queryParameters(head.query, name))
+  if (field === 'authorization') return (head) => inAuthorization(head.fields.all(field), rings)
+  return (head) => one(head.fields.all(field))
+}
+
+function one(values: readonly (string | undefined)[]): Found {
+  if (values.length === 0) return 'nothing'
+  if (values.length > 1) return 'several'
+  return values[0] ? { text: values[0] } : 'malformed'
+}
+
+/**
+ * `Authorization: ApiKey <key>`, `Bearer <key>` when the key has the form of ours, or the bare key, as Swagger UI sends it.
+ * Any other scheme belongs to somebody else, so it counts as nothing.
+ */
+function inAuthorization(lines: readonly string[], rings: readonly KeyRing[]): Found {
+  const found = one(lines)
+  if (typeof found === 'string') return found
+  const space = found.text.indexOf(' ')
+  if (space === -1) return found
+  const scheme = found.text.slice(0, space).toLowerCase()
+  const text = found.text.slice(space + 1).trimStart()
+  if (scheme === 'apikey') return text ? { text } : 'malformed'
+  if (scheme === 'bearer' && rings.some((ring) => ring.recognizes(text))) return { text }
+  return 'nothing'
+}
+
+function queryParameters(query: string, name: string): (string | undefined)[] {
+  if (query === '') return []
+  const values: (string | undefined)[] = []
+  for (const pair of query.split('&')) {
+    const equals = pair.indexOf('=')
+    if (decode(equals === -1 ? pair : pair.slice(0, equals)) === name)
+      values.push(equals === -1 ? '' : decode(pair.slice(equals + 1)))
+  }
+  return values
+}
+
+/** Undefined when the percent-encoding is broken. */
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    return undefined
+  }
+}
+
+function cookies(head: RequestHead, name: string): string[] {
+  const values: string[] = []
+  for (const line of head.fields.all('cookie')) {
+    for (const pair of line.split(';')) {
+      const equals = pair.indexOf('=')
+      if (equals !== -1 && pair.slice(0, equals).trim() === name) values.push(pair.slice(equals + 1).trim())
+    }
+  }
+  return values
+}

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { type Caller, guest } from '../../src/authentication/caller.ts'
+import { allow, compileAllow } from '../../src/authorization/allow.ts'
+import type { Question } from '../../src/authorization/policy.ts'
+import { compileNames } from '../../src/authorization/requirements.ts'
+
+const nobody: Caller = { ...guest, subject: 'ada', issuer: 'https://issuer.example', roles: [], method: 'jwt' }
+
+function question(caller: Partial<Caller>): Question {
+  return {
+    caller: { ...nobody, ...caller },
+    head: {
+      id: 'r-1',
+      method: 'GET',
+      target: '/orders/1',
+      path: '/orders/1',
+      query: '',
+      fields: { raw: [], get: () => undefined, all: () => [] },
+      client: {
+        address: '192.0.2.7',
+        protocol: 'https',
+        host: 'api.example',
+        peer: '192.0.2.7',
+        viaTrustedProxy: false,
+      },
+    },
+    params: {},
+    service: { name: 'orders' },
+    route: { id: 'orders' },
+    now: 1_790_000_000_000,
+  }
+}
+
+describe('allow', () => {
+  test('lets any one of the roles through and names them all when none is there', () => {
+    const policy = compileAllow(allow.parse({ roles: ['admin', 'editor'] }))
+    assert.equal(policy.decide(question({ roles: ['editor'] })).verdict, 'permit')
+    assert.deepEqual(policy.decide(question({ roles: ['reader'] })), {
+      verdict: 'deny',
+      code: 'insufficient-role',
+      row: '/roles',
+      detail: 'One of the roles admin, editor is needed.',
+    })
+  })
+
+  test('needs every permission and names the missing ones', () => {
+    const policy = compileAllow(allow.parse({ permissions: ['orders:read', 'orders:write'] }))
+    assert.equal(policy.decide(question({ permissions: ['orders:write', 'orders:read'] })).verdict, 'permit')
+    assert.deepEqual(policy.decide(question({ permissions: ['orders:read'] })), {
+      verdict: 'deny',
+      code: 'insufficient-permission',
+      row: '/permissions',
+      detail: 'The permission orders:write is needed.',
+    })
+  })
+
+  test('counts the permissions that roles bring along', () => {
+    const policy = compileAllow(allow.parse({ permissions: ['orders:write'] }), {
+      rolePermissions: { editor: ['orders:write'] },
+    })
+    assert.equal(policy.decide(question({ roles: ['editor'] })).verdict, 'permit')
+    assert.equal(policy.decide(question({ roles: ['constructor', '__proto__'] })).verdict, 'deny')
+  })
+
+  test('answers a missing scope with all scopes the challenge must name', () => {
+    const policy = compileAllow(allow.parse({ scopes: ['orders', 'orders.write'] }))
+    assert.deepEqual(policy.decide(question({ scopes: ['orders'] })), {
+      verdict: 'deny',
+      code: 'insufficient-scope',
+      row: '/scopes',
+      detail: 'The scope orders.write is needed.',
+      scopes: ['orders', 'orders.write'],
+    })
+  })
+
+  test('checks the cheapest row first, however the rows are written', () => {
+    for (const rows of [
+      { scopes: ['a'], roles: ['b'] },
+      { roles: ['b'], scopes: ['a'] },
+    ]) {
+      const decision = compileAllow(allow.parse(rows)).decide(question({}))
+      assert.equal(decision.verdict === 'deny' && decision.row, '/roles')
+    }
+  })
+
+  test('takes any one block of a list, and answers from the block that came nearest', () => {
+    const policy = compileAllow(allow.parse([{ roles: ['admin'] }, { roles: ['editor'], scopes: ['orders'] }]))
+    assert.equal(policy.decide(question({ roles: ['admin'] })).verdict, 'permit')
+    assert.equal(policy.decide(question({ roles: ['editor'], scopes: ['orders'] })).verdict, 'permit')
+    assert.deepEqual(policy.decide(question({ roles: ['editor'] })), {
+      verdict: 'deny',
+      code: 'insufficient-scope',
+      row: '/1/scopes',
+      detail: 'One of these is needed: the role admin; or the role editor and the scope orders.',
+      scopes: ['orders'],
+    })
+  })
+
+  test('refuses what would let everybody or nobody through', () => {
+    for (const mistake of [{}, [], [{}], { roles: [] }, { scopes: ['two words'] }, { rolls: ['admin'] }, 'admin']) {
+      assert.equal(allow.safeParse(mistake).success, false, JSON.stringify(mistake))
+    }
+  })
+
+  test('lets everybody who got this far through when nothing is written', () => {
+    assert.equal(compileAllow(undefined).decide(question({})).verdict, 'permit')
+  })
+})
+
+describe('the names in a security requirement', () => {
+  test('are scopes for OAuth schemes and roles for all others, and every one is needed', () => {
+    const roles = compileNames('apiKey', ['admin', 'auditor'], 'roles')
+    assert.equal(roles.decide(question({ roles: ['auditor', 'admin'] })).verdict, 'permit')
+    assert.deepEqual(roles.decide(question({ roles: ['admin'] })), {
+      verdict: 'deny',
+      code: 'insufficient-role',
+      row: '/apiKey',
+      detail: 'The role auditor is needed.',
+    })
+    const scopes = compileNames('oauth2', ['orders'], 'scopes').decide(question({ roles: ['orders'] }))
+    assert.equal(scopes.verdict === 'deny' && scopes.code, 'insufficient-scope')
+  })
+})
