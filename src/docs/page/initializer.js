@@ -1,0 +1,128 @@
+// Starts Swagger UI with the settings of this gateway (docs/config.json).
+//
+// An external file, and settings by fetch instead of by template, because the page's Content-Security-Policy forbids
+// inline script: nothing that a service writes into its document can become code here.
+
+/* global SwaggerUIBundle, SwaggerUIStandalonePreset */
+
+document.documentElement.classList.toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)
+document.documentElement.classList.add('themed')
+
+function notice(text) {
+  const element = document.getElementById('notice')
+  element.textContent = text
+  element.hidden = false
+}
+
+async function settings() {
+  const response = await fetch('docs/config.json')
+  if (!response.ok) throw new Error(`docs/config.json answered ${response.status}`)
+  return response.json()
+}
+
+/** The product's name in the place of Swagger UI's logo. */
+function brand(title) {
+  return ({ React }) => ({
+    components: {
+      Logo: () =>
+        React.createElement(
+          'span',
+          { className: 'brand' },
+          React.createElement('img', { src: 'docs/sallyport.svg', alt: '', width: 28, height: 28 }),
+          title,
+        ),
+    },
+  })
+}
+
+/**
+ * The authorization code flow, answered through a BroadcastChannel (see oauth2-redirect.js), with a `state` that cannot
+ * be guessed: Swagger UI's own is the time of day. An answer whose state nobody here is waiting for is left alone; it
+ * may belong to another tab.
+ */
+function popup() {
+  const waiting = new Map()
+  const channel = new BroadcastChannel('sallyport-oauth2')
+  channel.onmessage = ({ data: { answer } }) => {
+    const pending = waiting.get(answer?.state)
+    if (!pending) return
+    waiting.delete(answer.state)
+    channel.postMessage({ received: answer.state })
+    const { auth, redirectUrl, callback, errCb } = pending
+    if (answer.code) {
+      auth.code = answer.code
+      callback({ auth, redirectUrl })
+    } else if (answer.access_token) {
+      callback({ auth, token: answer, isValid: true, redirectUrl })
+    } else {
+      const said = [answer.error ?? 'no code was sent back', answer.error_description].filter(Boolean).join(': ')
+      errCb({ authId: auth.name, source: 'auth', level: 'error', message: said })
+    }
+  }
+  return () => ({
+    statePlugins: {
+      auth: {
+        wrapActions: {
+          authPopup: () => (url, pending) => {
+            const state = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+              byte.toString(16).padStart(2, '0'),
+            ).join('')
+            const target = new URL(url, location.href)
+            target.searchParams.set('state', state)
+            waiting.set(state, pending)
+            window.open(target)
+          },
+        },
+      },
+    },
+  })
+}
+
+/**
+ * All documents of the drop-down describe one gateway with one set of security schemes, so choosing another one keeps
+ * what is authorized. Swagger UI forgets it: it cannot know that they belong together.
+ */
+function stayAuthorized() {
+  return () => ({ statePlugins: { auth: { wrapActions: { restoreAuthorization: () => () => undefined } } } })
+}
+
+/** `X-Requested-With` makes a browser ask a foreign authorization server for permission first, which most refuse. */
+function plainTokenRequest(request) {
+  if (new URL(request.url, location.href).origin !== location.origin && !request.loadSpec) {
+    delete request.headers?.['X-Requested-With']
+  }
+  return request
+}
+
+try {
+  const { title, documents, oauth, redirectUrl } = await settings()
+  document.title = title
+
+  const home = new URL(redirectUrl)
+  if (home.origin !== location.origin) {
+    notice(`You are at ${location.origin}, but signing in returns to ${home.origin}: open this page there.`)
+  }
+
+  const ui = SwaggerUIBundle({
+    dom_id: '#swagger-ui',
+    urls: documents,
+    layout: 'StandaloneLayout',
+    presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
+    plugins: [SwaggerUIBundle.plugins.DownloadUrl, brand(title), popup(), stayAuthorized()],
+    requestInterceptor: plainTokenRequest,
+    oauth2RedirectUrl: redirectUrl,
+    validatorUrl: null,
+    queryConfigEnabled: false,
+    persistAuthorization: false,
+    withCredentials: false,
+    deepLinking: true,
+    filter: true,
+    docExpansion: 'none',
+    defaultModelsExpandDepth: 0,
+    displayRequestDuration: true,
+    tryItOutEnabled: true,
+  })
+  ui.initOAuth({ ...oauth, appName: title, usePkceWithAuthorizationCodeGrant: true })
+} catch (error) {
+  notice(`The documentation page could not start: ${error.message}.`)
+}
