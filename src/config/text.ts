@@ -133,3 +133,7 @@ function lineReader(text: string) {
     return { line: low + 1, column: offset - starts[low]! + 1 }
   }
 }
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

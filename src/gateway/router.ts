@@ -1,3 +1,5 @@
+import { parseTemplate } from '../http/template.ts'
+
 /**
  * The table of routes: from method and path to whatever was added, in time that does not grow with their number.
  *
@@ -30,19 +32,6 @@ class Node<T> {
   tail: Map<MethodPattern, Entry<T>> | undefined
   /** This node itself, by method. */
   here: Map<MethodPattern, Entry<T>> | undefined
-}
-
-/** `{name}` as a whole segment is a parameter; `*` as the last one stands for one or more segments. */
-export function parseTemplate(
-  template: string,
-): readonly ({ readonly literal: string } | { readonly name: string } | 'tail')[] {
-  const segments = template.split('/').slice(1)
-  if (segments.at(-1) === '') segments.pop()
-  return segments.map((segment, index) => {
-    if (segment === '*' && index === segments.length - 1) return 'tail'
-    if (segment.startsWith('{') && segment.endsWith('}')) return { name: segment.slice(1, -1) }
-    return { literal: segment }
-  })
 }
 
 export class Router<T> {

@@ -1,0 +1,234 @@
+import { parseTemplate } from '../http/template.ts'
+import { type Definition, parts, type SecuritySchemeDefinition, type ServiceDefinition } from './schema.ts'
+import { suggest } from './suggest.ts'
+import { isObject, type Path } from './text.ts'
+
+type Complain = (path: Path, message: string) => void
+
+/** Paths that the gateway answers itself; no service may stand at or below one. */
+export const ownPaths = [
+  '/docs',
+  '/openapi',
+  '/openapi.json',
+  '/openapi.yaml',
+  '/oauth2',
+  '/token',
+  '/.well-known/gateway',
+  '/.well-known/oauth-authorization-server',
+  '/login',
+  '/logout',
+  '/me',
+  '/.auth',
+  '/livez',
+  '/readyz',
+] as const
+
+/**
+ * What crosses from one part of services.json to another: names that must exist, paths that must not overlap,
+ * security that must be said. Works on the raw value, reading each part for itself, so that a broken part hides
+ * nothing in the others; `whole` is there when everything fits the schema.
+ */
+export function check(value: unknown, whole: Definition | undefined, complain: Complain): void {
+  if (!isObject(value)) return
+  const issuers = isObject(value['issuers']) ? value['issuers'] : {}
+  const schemes = isObject(value['securitySchemes']) ? value['securitySchemes'] : {}
+
+  checkIssuers(issuers, complain)
+  for (const [name, raw] of Object.entries(schemes)) {
+    const scheme = parts.securityScheme.safeParse(raw)
+    if (scheme.success) checkScheme(scheme.data, ['securitySchemes', name], Object.keys(issuers), complain)
+  }
+
+  const checkNames = (security: unknown, path: Path) => {
+    if (!Array.isArray(security)) return
+    for (const [index, alternative] of security.entries()) {
+      if (!isObject(alternative)) continue
+      for (const scheme of Object.keys(alternative)) {
+        if (Object.hasOwn(schemes, scheme)) continue
+        complain([...path, index, scheme], unknownName(scheme, 'security scheme', Object.keys(schemes)))
+      }
+    }
+  }
+  checkNames(value['security'], ['security'])
+
+  const services = Array.isArray(value['services']) ? value['services'] : []
+  const names = new Map<string, number>()
+  const paths: { readonly path: string; readonly name: string }[] = []
+  for (const [index, raw] of services.entries()) {
+    if (!isObject(raw)) continue
+    const path: Path = ['services', index]
+    checkNames(raw['security'], [...path, 'security'])
+    if (raw['security'] === undefined && value['security'] === undefined) {
+      complain(path, 'no security is given, neither here nor for all services; write "security": [] if it is public')
+    }
+    const name = raw['name']
+    if (typeof name === 'string') {
+      const first = names.get(name)
+      if (first === undefined) names.set(name, index)
+      else complain([...path, 'name'], `the service /services/${first} has the name "${name}" already`)
+    }
+    if (Array.isArray(raw['routes'])) {
+      for (const [at, route] of raw['routes'].entries()) {
+        if (isObject(route)) checkNames(route['security'], [...path, 'routes', at, 'security'])
+      }
+    }
+    const service = parts.service.safeParse(raw)
+    if (!service.success) continue
+    checkPath(service.data, [...path, 'path'], paths, complain)
+    checkTargets(service.data, path, value, complain)
+    checkRoutes(service.data, [...path, 'routes'], complain)
+  }
+  if (whole) checkAddresses(whole, complain)
+}
+
+function checkIssuers(issuers: Record<string, unknown>, complain: Complain): void {
+  const known = new Map<string, string>()
+  let embedded: string | undefined
+  for (const [name, raw] of Object.entries(issuers)) {
+    if (!isObject(raw)) continue
+    if (raw['type'] === 'embedded') {
+      if (embedded === undefined) embedded = name
+      else complain(['issuers', name], `"${embedded}" is the embedded issuer already; there is room for one`)
+    }
+    const issuer = raw['issuer']
+    if (typeof issuer !== 'string') continue
+    const first = known.get(issuer)
+    if (first === undefined) known.set(issuer, name)
+    else complain(['issuers', name, 'issuer'], `"${first}" believes this issuer already; put both into one entry`)
+  }
+}
+
+function checkScheme(
+  scheme: SecuritySchemeDefinition,
+  path: Path,
+  issuers: readonly string[],
+  complain: Complain,
+): void {
+  for (const [index, name] of (scheme.issuers ?? []).entries()) {
+    if (!issuers.includes(name)) complain([...path, 'issuers', index], unknownName(name, 'issuer', issuers))
+  }
+  if (scheme.type === 'apiKey') {
+    if (scheme.issuers && scheme.keys)
+      complain([...path, 'keys'], 'a scheme with issuers takes tokens, so it has no keys')
+    return
+  }
+  if (scheme.issuers === undefined && issuers.length === 0)
+    complain(path, 'no issuer is declared whose tokens it could check')
+}
+
+function checkPath(
+  service: ServiceDefinition,
+  path: Path,
+  others: { readonly path: string; readonly name: string }[],
+  complain: Complain,
+): void {
+  const mine = service.path
+  if (/(^|\/)\.{1,2}(\/|$)/.test(mine)) complain(path, 'a path has no "." and ".." segments')
+  const folded = mine.toLowerCase()
+  const reserved = ownPaths.find((own) => folded === own || folded.startsWith(`${own}/`))
+  if (reserved) complain(path, `the gateway itself answers at ${reserved}; choose another path`)
+  for (const other of others) {
+    const theirs = other.path.toLowerCase()
+    if (folded === theirs) {
+      const how = mine === other.path ? 'stands at this path' : `stands at ${other.path}, which differs only by case`
+      complain(path, `the service "${other.name}" ${how} already`)
+    } else if (
+      theirs !== '/' &&
+      folded !== '/' &&
+      (folded.startsWith(`${theirs}/`) || theirs.startsWith(`${folded}/`))
+    ) {
+      complain(
+        path,
+        `overlaps ${other.path} of the service "${other.name}": every request at or below a path belongs to one service`,
+      )
+    }
+  }
+  others.push({ path: mine, name: service.name })
+}
+
+function checkTargets(
+  service: ServiceDefinition,
+  path: Path,
+  value: Record<string, unknown>,
+  complain: Complain,
+): void {
+  const gateway = isObject(value['gateway']) ? value['gateway'] : {}
+  const own = new Set<string>()
+  for (const key of ['listen', 'admin'] as const) {
+    const address = isObject(gateway[key]) ? gateway[key] : {}
+    const port = Number(address['port'] ?? (key === 'listen' ? 8080 : 8081))
+    if (port === 0) continue
+    const host = String(address['host'] ?? '127.0.0.1')
+    const hosts = isLoopback(host) || isAny(host) ? ['127.0.0.1', 'localhost', '[::1]'] : [host]
+    for (const name of hosts) own.add(`${name}:${port}`)
+  }
+  for (const [index, target] of service.targets.entries()) {
+    const url = new URL(target.url)
+    const port = url.port || (url.protocol === 'https:' ? '443' : '80')
+    const authority = `${isLoopback(url.hostname) ? '127.0.0.1' : url.hostname}:${port}`
+    if (own.has(authority))
+      complain([...path, 'targets', index], 'this is the gateway itself; a request would go round for ever')
+  }
+}
+
+const isLoopback = (host: string) =>
+  host === 'localhost' || host.startsWith('127.') || host === '[::1]' || host === '::1'
+const isAny = (host: string) => host === '0.0.0.0' || host === '::' || host === '[::]'
+
+function checkRoutes(service: ServiceDefinition, path: Path, complain: Complain): void {
+  const shapes = new Map<string, number>()
+  for (const [index, { match }] of service.routes.entries()) {
+    const at = [...path, index, 'match']
+    const { method, template } = splitMatch(match)
+    const names = new Set<string>()
+    let shape = method
+    for (const part of parseTemplate(template)) {
+      if (part === 'tail') shape += '/*'
+      else if ('name' in part) {
+        shape += '/{}'
+        if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(part.name))
+          complain(at, `"{${part.name}}" is no parameter; a name is letters, digits and "_"`)
+        else if (names.has(part.name)) complain(at, `the parameter {${part.name}} stands here twice`)
+        names.add(part.name)
+      } else {
+        shape += `/${part.literal.toLowerCase()}`
+        if (!/^[A-Za-z0-9._~!$&'()+,;=:@-]+$/.test(part.literal) || part.literal === '.' || part.literal === '..') {
+          complain(
+            at,
+            `"${part.literal}" is not a plain segment; a parameter fills a whole segment, "/{id}", and "*" stands only at the end`,
+          )
+        }
+      }
+    }
+    const first = shapes.get(shape)
+    if (first === undefined) shapes.set(shape, index)
+    else complain(at, `matches the same requests as ${service.routes[first]!.match}; keep one`)
+  }
+}
+
+/** `GET /{id}` → method and template; a path alone is for every method, written `*`. */
+export function splitMatch(match: string): { readonly method: string; readonly template: string } {
+  const space = match.indexOf(' ')
+  return space < 0
+    ? { method: '*', template: match }
+    : { method: match.slice(0, space), template: match.slice(space + 1) }
+}
+
+function checkAddresses({ gateway }: Definition, complain: Complain): void {
+  const { listen, admin, publicUrl } = gateway
+  if (listen.port !== 0 && listen.port === admin.port) {
+    complain(
+      ['gateway', 'admin', 'port'],
+      `the gateway listens on port ${listen.port} already; set ADMIN_PORT or gateway.admin.port`,
+    )
+  }
+  if (publicUrl && new URL(publicUrl).pathname !== '/') {
+    complain(['gateway', 'publicUrl'], 'the public URL has no path: the gateway stands at the root of its host')
+  }
+}
+
+function unknownName(name: string, what: string, known: readonly string[]): string {
+  const meant = suggest(name, known)
+  if (meant) return `there is no ${what} "${name}"; did you mean "${meant}"?`
+  return `there is no ${what} "${name}"; declared ${known.length === 0 ? 'is none' : `are ${known.join(', ')}`}`
+}

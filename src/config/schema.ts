@@ -1,0 +1,285 @@
+import { z } from 'zod'
+import { apiKeySettings } from '../authentication/static-keys.ts'
+import { allow } from '../authorization/allow.ts'
+import { issuers, propagators, stores } from '../catalogue.ts'
+import { oneOf } from '../kind.ts'
+import { type IdentityFieldName, identityFieldNames } from '../propagation/identity.ts'
+import { upstreamSettings } from '../upstream/settings.ts'
+import { duration, httpUrl, port, size } from '../values.ts'
+
+/**
+ * services.json as one schema: the types of the definitions, their validation, the JSON Schema that editors read and
+ * the texts they show all come from here. What crosses from one part to another is checked in `check.ts`.
+ */
+
+/* Security: OpenAPI's own words */
+
+const requirement = z
+  .record(z.string(), z.array(z.string().min(1)))
+  .describe(
+    'One alternative: every scheme named here must hold. The names in the array are OAuth scopes for oauth2 and ' +
+      'openIdConnect, and roles (all of them) for every other type. {} lets callers without a credential in.',
+  )
+
+const security = z
+  .array(requirement)
+  .describe('Alternatives, any one of which is enough (OpenAPI 3.1, Security Requirement Object). [] is public.')
+
+const issuerNames = z
+  .array(z.string())
+  .min(1, 'name at least one issuer, or leave `issuers` out to believe every one that is declared')
+  .describe('Whose tokens this scheme believes: names under `issuers`. Default: all of them.')
+
+const described = { description: z.string().optional().describe('Shown in the Authorize dialog. Markdown.') }
+
+const httpScheme = z
+  .strictObject({
+    type: z.literal('http'),
+    scheme: z.literal('bearer', 'the http scheme that is checked here is "bearer" (RFC 6750)'),
+    bearerFormat: z.string().optional().describe('A hint for readers, such as "JWT".'),
+    ...described,
+    issuers: issuerNames.optional(),
+  })
+  .describe('A token in `Authorization: Bearer …`.')
+
+const oauth2Scheme = z
+  .strictObject({ type: z.literal('oauth2'), ...described, issuers: issuerNames.optional() })
+  .describe('A token by OAuth 2. The flows are filled in from what the issuer offers; requirement arrays name scopes.')
+
+const openIdConnectScheme = z
+  .strictObject({ type: z.literal('openIdConnect'), ...described, issuers: issuerNames.optional() })
+  .describe("A token by OpenID Connect. The discovery URL is the first issuer's; requirement arrays name scopes.")
+
+const apiKeyScheme = z
+  .strictObject({
+    type: z.literal('apiKey'),
+    in: z.enum(['header', 'query', 'cookie']),
+    name: z
+      .string()
+      .regex(/^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/, 'a field, parameter or cookie name is a token (RFC 9110 §5.6.2)')
+      .describe('The header field, query parameter or cookie that carries the credential.'),
+    ...described,
+    issuers: issuerNames.optional().describe('When named: the credential is a token of these issuers, not an API key.'),
+    ...apiKeySettings,
+  })
+  .describe('An API key, or with `issuers` a token, in a header field, query parameter or cookie.')
+
+export const securityScheme = z
+  .discriminatedUnion('type', [httpScheme, oauth2Scheme, openIdConnectScheme, apiKeyScheme])
+  .describe('An OpenAPI Security Scheme Object; the keys OpenAPI does not know say how it is checked.')
+
+/* Forwarding */
+
+const fieldName = z
+  .string()
+  .regex(/^[!#$%&'*+.^`|~0-9A-Za-z-]+$/, 'a header field name is a token without "_" (RFC 9110 §5.1)')
+const fieldText = z
+  .string()
+  .regex(/^[\t\x20-\x7e]*$/, 'a header field value is one line of visible ASCII (RFC 9110 §5.5)')
+
+type Modes = (typeof propagators)[number]['type']
+const modes = propagators.map(({ type }) => type) as [Modes, ...Modes[]]
+
+const identity = z
+  .union([
+    z.boolean(),
+    z.partialRecord(
+      z.enum(identityFieldNames as [IdentityFieldName, ...IdentityFieldName[]]),
+      z.union([fieldName, z.literal(false)]),
+    ),
+  ])
+  .describe(
+    'Whether the service is told who calls, as User-ID, User-Roles and so on. An object renames fields, or leaves them ' +
+      'out with false: { "User-ID": "X-User", "Permissions": false }.',
+  )
+
+const forward = z.strictObject({
+  credentials: z
+    .union([
+      z.enum(modes).transform((type, context) => {
+        // A mode whose settings all have defaults may be named alone.
+        const kind = propagators.find((candidate) => candidate.type === type)!
+        const settings = kind.settings.safeParse({})
+        if (settings.success) return { type, ...settings.data } as PropagationDefinition
+        context.addIssue({ code: 'custom', message: `"${type}" needs settings: write { "type": "${type}", … }` })
+        return z.NEVER
+      }),
+      oneOf(propagators),
+    ])
+    .optional()
+    .describe('What the service gets to see of the credential. Default: "passthrough".'),
+  identity: identity.optional(),
+  headers: z
+    .record(fieldName, fieldText)
+    .optional()
+    .describe('Header fields added to every request; they replace what the client sent.'),
+})
+export type PropagationDefinition = z.output<ReturnType<typeof oneOf<typeof propagators>>>
+
+/* Limits */
+
+const limits = z.strictObject({
+  body: size()
+    .optional()
+    .describe('The largest request body, such as "10mb"; more is answered with 413. Default: 10mb.'),
+})
+
+/* Services */
+
+const invalidCredentials = z
+  .enum(['reject', 'anonymous'])
+  .describe(
+    'What a credential that is present but not valid means where {} lets guests in: "reject" (the default) answers 401, ' +
+      '"anonymous" goes on as a guest and says so in Auth-Status.',
+  )
+
+/** What a route may say otherwise than its service. */
+const perRoute = {
+  security: security.optional(),
+  allow: allow.optional(),
+  invalidCredentials: invalidCredentials.optional(),
+  forward: forward.optional(),
+  limits: limits.optional(),
+  timeouts: upstreamSettings.timeouts.optional(),
+} as const
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+const routeMatch = z
+  .string()
+  .regex(
+    new RegExp(`^(?:(?:${methods.join('|')}) )?/\\S*$`),
+    `a match is a method and a path below the service's, "GET /{id}", or a path for every method, "/admin/*"; methods are ${methods.join(', ')}`,
+  )
+  .describe('Method and path template below the service: "DELETE /{id}"; "/admin/*" is everything below /admin.')
+
+const route = z.strictObject({
+  match: routeMatch,
+  ...perRoute,
+  override: z
+    .boolean()
+    .optional()
+    .describe("true: this route's `allow` stands instead of the service's. Otherwise both must hold."),
+})
+
+const service = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,62}$/, 'a service name is lower-case letters, digits and "-", and starts with a letter')
+    .describe('The name of the service: in the document, in metrics, in logs, as audience of minted tokens.'),
+  path: z
+    .string()
+    .regex(
+      /^\/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+\/?)*$/,
+      'a path starts with "/" and has plain segments, such as "/orders"',
+    )
+    .transform((path) => (path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path))
+    .describe('Every request at or below this path belongs to the service.'),
+  stripPath: z.boolean().default(true).describe('Whether the service sees only what follows its path. Default: true.'),
+  targets: upstreamSettings.targets,
+  openapi: z
+    .union([z.string().min(1), z.literal(false)])
+    .default('/openapi.json')
+    .describe(
+      'Where the OpenAPI document is: a path on a target ("/openapi.json", the default), a URL, a local file beside ' +
+        'services.json ("./openapi/orders.yaml"), or false when there is none.',
+    ),
+  expose: z
+    .enum(['all', 'documented'])
+    .default('all')
+    .describe('"documented": what the document does not list is answered with 404. Default: "all".'),
+  ...perRoute,
+  balance: upstreamSettings.balance,
+  health: upstreamSettings.health,
+  retry: upstreamSettings.retry,
+  breaker: upstreamSettings.breaker,
+  routes: z.array(route).default([]).describe('Exceptions to what the service says; the most specific template wins.'),
+})
+
+/* The gateway itself */
+
+const host = z.string().min(1, 'a host to listen on is an address or a name, such as "127.0.0.1"')
+const network = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'a network such as "10.0.0.0/8", or one address')
+
+const gateway = z.strictObject({
+  listen: z
+    .strictObject({ host: host.default('127.0.0.1'), port: port().default(8080) })
+    .prefault({})
+    .describe('Where the gateway listens. The environment variables HOST and PORT override it.'),
+  admin: z
+    .strictObject({ host: host.default('127.0.0.1'), port: port().default(8081) })
+    .prefault({})
+    .describe('Where metrics and explanations are served; never public. ADMIN_HOST and ADMIN_PORT override it.'),
+  publicUrl: httpUrl('the public URL')
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional()
+    .describe('What clients and issuers see, without a path. Default: http://localhost and the port.'),
+  trustedProxies: z
+    .array(network)
+    .default([])
+    .describe('Networks whose Forwarded and X-Forwarded-* fields are believed. Default: none.'),
+  cors: z
+    .strictObject({
+      origins: z
+        .array(
+          z
+            .string()
+            .regex(
+              /^https?:\/\/[a-z0-9.-]+(?::\d+)?$/,
+              'an origin is scheme, host and port: "https://app.example"; "*" is not taken',
+            ),
+        )
+        .default([])
+        .describe('Origins whose scripts may call the gateway. Default: none but its own.'),
+    })
+    .prefault({}),
+  docs: z
+    .strictObject({
+      title: z.string().min(1).default('API'),
+      description: z.string().optional().describe('The text at the top of the document. Markdown.'),
+      version: z.string().min(1).default('1.0.0'),
+    })
+    .prefault({})
+    .describe('The head of the published document.'),
+  shutdown: duration()
+    .default(15_000)
+    .describe('How long running requests may take after SIGTERM before they are cut. Default: 15s.'),
+})
+
+export const definition = z
+  .strictObject({
+    $schema: z.string().optional().describe('Gives completion in an editor: "./openapi/services.schema.json".'),
+    gateway: gateway.prefault({}),
+    store: oneOf(stores)
+      .prefault({ type: 'sqlite' })
+      .describe(
+        'Where keys, grants, revocations and last good documents are kept. Default: SQLite at data/sallyport.db.',
+      ),
+    issuers: z
+      .record(z.string().min(1), oneOf(issuers))
+      .default({})
+      .describe('Whose tokens are believed. Default: the embedded one, as "local".'),
+    securitySchemes: z
+      .record(
+        z.string().regex(/^[A-Za-z0-9._-]+$/, 'a scheme name is letters, digits, ".", "_" and "-"'),
+        securityScheme,
+      )
+      .default({})
+      .describe('How callers may prove who they are. Default: "bearer", tokens of every issuer.'),
+    security: security.optional().describe('The default for every service. Without any, a service must say its own.'),
+    services: z.array(service).min(1, 'at least one service is needed').max(10_000, 'at most 10,000 services'),
+  })
+  .describe('services.json: what stands behind the gateway and who may call it.')
+
+export type Definition = z.output<typeof definition>
+export type ServiceDefinition = Definition['services'][number]
+export type RouteDefinition = ServiceDefinition['routes'][number]
+export type SecuritySchemeDefinition = z.output<typeof securityScheme>
+export type IssuerDefinition = Definition['issuers'][string]
+
+/** The parts that can be read on their own when another part is broken. */
+export const parts = { service, securityScheme, issuer: oneOf(issuers), security }
+
+/** JSON Schema 2020-12 of the file as an operator writes it. */
+export function jsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(definition, { io: 'input', unrepresentable: 'any', target: 'draft-2020-12' })
+}

@@ -1,0 +1,107 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/**
+ * What Prometheus reads on the admin port. Labels come from services.json and from fixed tables only, never from a
+ * request, so that no client can grow the number of series.
+ */
+export interface Metrics {
+  /** The exposition text and its media type. */
+  render(): Promise<{ readonly type: string; readonly text: string }>
+  /** One answered request. `service` is empty for the gateway's own endpoints. */
+  request(service: string, method: string, status: number, seconds: number): void
+  /** One exchange that failed: who is to blame and how far it had come. */
+  exchangeFailed(service: string, who: string, stage: string): void
+  /** One request refused by the gateway itself, by problem code. */
+  refused(service: string, code: string): void
+  /** A configuration took effect. */
+  configured(at: number): void
+  /** Whether the file on disk is broken while an older configuration serves. */
+  configurationStale(stale: boolean): void
+  /** Whether a service's document is the last good copy instead of a fresh one. */
+  documentStale(service: string, stale: boolean): void
+  /** Something that is worth an alarm when it counts up, such as a key set that cannot be fetched. */
+  alarm(kind: string, name: string): void
+  inFlight(change: 1 | -1): void
+}
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const durations = new Histogram({
+    name: 'sallyport_request_duration_seconds',
+    help: 'Time from the request head to the end of the answer.',
+    labelNames: ['service', 'method', 'status'],
+    buckets: seconds,
+    registers,
+  })
+  const failures = new Counter({
+    name: 'sallyport_upstream_failures_total',
+    help: 'Exchanges with a service that failed, by who is to blame and how far they had come.',
+    labelNames: ['service', 'who', 'stage'],
+    registers,
+  })
+  const refusals = new Counter({
+    name: 'sallyport_refusals_total',
+    help: 'Requests that the gateway itself refused, by problem code.',
+    labelNames: ['service', 'code'],
+    registers,
+  })
+  const configuredAt = new Gauge({
+    name: 'sallyport_config_loaded_timestamp_seconds',
+    help: 'When the configuration in use took effect.',
+    registers,
+  })
+  const stale = new Gauge({
+    name: 'sallyport_config_stale',
+    help: '1 while services.json on disk is broken and an older configuration serves.',
+    registers,
+  })
+  const documents = new Gauge({
+    name: 'sallyport_document_stale',
+    help: "1 while a service's OpenAPI document is the last good copy or missing.",
+    labelNames: ['service'],
+    registers,
+  })
+  const alarms = new Counter({
+    name: 'sallyport_alarms_total',
+    help: 'Faults around the gateway that somebody should look at, by kind and name.',
+    labelNames: ['kind', 'name'],
+    registers,
+  })
+  const flying = new Gauge({
+    name: 'sallyport_requests_in_flight',
+    help: 'Requests whose answer has not ended.',
+    registers,
+  })
+  stale.set(0)
+
+  // A child per label set saves prom-client's hashing of labels on every request.
+  const children = new Map<string, { observe(value: number): void }>()
+
+  return {
+    async render() {
+      return { type: registry.contentType, text: await registry.metrics() }
+    },
+    request(service, method, status, duration) {
+      const known = methods.has(method) ? method : 'other'
+      const key = `${service} ${known} ${status}`
+      let child = children.get(key)
+      if (!child) {
+        child = durations.labels(service, known, String(status))
+        children.set(key, child)
+      }
+      child.observe(duration)
+    },
+    exchangeFailed: (service, who, stage) => failures.inc({ service, who, stage }),
+    refused: (service, code) => refusals.inc({ service, code }),
+    configured: (at) => configuredAt.set(at / 1_000),
+    configurationStale: (broken) => stale.set(broken ? 1 : 0),
+    documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),
+    alarm: (kind, name) => alarms.inc({ kind, name }),
+    inFlight: (change) => (change > 0 ? flying.inc() : flying.dec()),
+  }
+}
