@@ -1,0 +1,224 @@
+import type { ASTNode } from '@marcbachmann/cel-js'
+import type { AllowPolicy, AllowRow } from './allow.ts'
+import { childrenOf, type Expression, type Observe } from './expression.ts'
+import type { Decision, Question } from './policy.ts'
+import type { Denial } from './requirements.ts'
+
+/** Why a policy decides as it does: every row of every block, whether or not the decision needed it. */
+export interface Explanation {
+  readonly decision: Decision
+  readonly blocks: readonly ExplainedBlock[]
+}
+
+export interface ExplainedBlock {
+  /** JSON pointer below `allow`: empty for a single block, `/0` in a list. */
+  readonly pointer: string
+  readonly verdict: Decision['verdict']
+  readonly rows: readonly ExplainedRow[]
+}
+
+export interface ExplainedRow {
+  /** JSON pointer below `allow`: `/roles`, `/0/when`. */
+  readonly pointer: string
+  readonly verdict: Decision['verdict']
+  /** What the row needs: `one of the roles admin, editor`. */
+  readonly needs: string
+  /** What a caller is told when the row denies. */
+  readonly detail?: string
+  /** The expression of `when`, term by term. For operators: it shows claims and fields of the request. */
+  readonly term?: Term
+}
+
+/** One part of an expression and what it came to. */
+export interface Term {
+  /** As it is written. */
+  readonly text: string
+  /** In JSON's types: times in ISO 8601, integers beyond 2^53 as strings. Absent when there is an error. */
+  readonly value?: unknown
+  /** Why there is no value. */
+  readonly error?: string
+  /** The decision does not depend on this part: what stands before it settled the matter. */
+  readonly skipped?: true
+  readonly children: readonly Term[]
+}
+
+/** Decides a question and shows the working, with the compiled rows and expressions that `decide` uses. Reports nothing to `onError`. */
+export function explainAllow(policy: AllowPolicy, question: Question): Explanation {
+  const denials = new Map<AllowRow, Denial>()
+  const blocks = policy.blocks.map(({ pointer, rows }): ExplainedBlock => {
+    const explained = rows.map((row): ExplainedRow => {
+      const term = row.condition && trace(row.condition.expression, question)
+      const denial = row.condition ? (term?.value === true ? undefined : row.condition.denial) : row.check(question)
+      if (denial) denials.set(row, denial)
+      return {
+        pointer: row.pointer,
+        verdict: denial ? 'deny' : 'permit',
+        needs: row.needs,
+        ...(denial && { detail: denial.detail }),
+        ...(term && { term }),
+      }
+    })
+    return { pointer, verdict: explained.every((row) => row.verdict === 'permit') ? 'permit' : 'deny', rows: explained }
+  })
+  return { decision: policy.conclude((row) => denials.get(row)), blocks }
+}
+
+/** An explanation as lines of text, one per row and term, indented: for terminals. */
+export function formatTerm(term: Term, indent = ''): readonly string[] {
+  const outcome = term.error === undefined ? JSON.stringify(term.value) : `error: ${term.error}`
+  return [
+    `${indent}${term.text}  ⇒  ${outcome}${term.skipped ? ' (not needed)' : ''}`,
+    ...term.children.flatMap((child) => formatTerm(child, `${indent}  `)),
+  ]
+}
+
+function trace(expression: Expression, question: Question): Term {
+  const { source, tree } = expression
+  const observe = expression.observe(question)
+  const term = explain(tree, observe, source, false)
+  return { ...term, text: source.trim() }
+}
+
+function explain(node: ASTNode, observe: Observe, source: string, skipped: boolean): Term {
+  const outcome = outcomeOf(node, observe)
+  const parts = termsOf(node)
+  const children: Term[] = []
+  for (const part of parts) {
+    children.push(explain(part, observe, source, skipped || isSettled(node, part, children)))
+  }
+  return { text: textOf(node, source), ...outcome, ...(skipped && { skipped: true as const }), children }
+}
+
+function outcomeOf(node: ASTNode, observe: Observe): { readonly value: unknown } | { readonly error: string } {
+  try {
+    return { value: plain(observe(node)) }
+  } catch (error) {
+    if (!(error instanceof Error)) return { error: String(error) }
+    // Without the excerpt of the source that the engine puts behind the message.
+    return { error: 'summary' in error && typeof error.summary === 'string' ? error.summary : error.message }
+  }
+}
+
+/** Whether what was found before `part` decides `node` already, as the evaluation would find. */
+function isSettled(node: ASTNode, part: ASTNode, before: readonly Term[]): boolean {
+  const [first] = before
+  if (first === undefined) return false
+  switch (node.op) {
+    case '&&':
+      return first.value === false
+    case '||':
+      return first.value === true
+    case '?:':
+      return part === node.args[1] ? first.value !== true : first.value !== false
+    default:
+      return false
+  }
+}
+
+/** The parts of a node that are worth a line: never what is written out, nor the way to a field. */
+function termsOf(node: ASTNode): readonly ASTNode[] {
+  switch (node.op) {
+    case 'id':
+    case 'value':
+    case '.':
+    case '.?':
+    case '[]':
+    case '[?]':
+      return []
+    case 'call':
+      if (node.args[0] === 'has') return []
+      break
+    case 'rcall':
+      // What stands inside a loop has no value of its own: show what is run through.
+      if (isMacro(node)) return [node.args[1]].filter((range) => range.op !== 'id' && isTelling(range))
+      break
+    default:
+  }
+  return childrenOf(node).filter(isTelling)
+}
+
+const macros: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'map', 'filter', 'bind'])
+
+function isMacro(node: ASTNode): boolean {
+  return node.op === 'rcall' && macros.has(node.args[0])
+}
+
+function isTelling(node: ASTNode): boolean {
+  if (node.op === 'value') return false
+  if (node.op === 'list') return node.args.some(isTelling)
+  return true
+}
+
+/** The text of a node. The engine's positions leave out the parentheses around operands: they are put back. */
+function textOf(node: ASTNode, source: string): string {
+  const { start, end } = extentOf(node, source)
+  return source.slice(start, end)
+}
+
+interface Extent {
+  readonly start: number
+  readonly end: number
+}
+
+function extentOf(node: ASTNode, source: string): Extent {
+  switch (node.op) {
+    case 'value':
+    case 'id':
+    case 'call':
+    case 'list':
+    case 'map':
+      return { start: node.start, end: node.end }
+    case '.':
+    case '.?':
+    case '[]':
+    case '[?]':
+      return { start: operandOf(node.args[0], source).start, end: node.end }
+    case 'rcall':
+      return { start: operandOf(node.args[1], source).start, end: node.end }
+    case '!_':
+    case '-_':
+      return { start: node.start, end: operandOf(node.args, source).end }
+    default:
+      return {
+        start: operandOf(node.args[0], source).start,
+        end: operandOf(node.args.at(-1) as ASTNode, source).end,
+      }
+  }
+}
+
+/** The extent of an operand with the parentheses around it. */
+function operandOf(node: ASTNode, source: string): Extent {
+  let { start, end } = extentOf(node, source)
+  for (;;) {
+    const before = source.slice(0, start).trimEnd()
+    const after = source.slice(end)
+    if (!before.endsWith('(') || !after.trimStart().startsWith(')')) return { start, end }
+    start = before.length - 1
+    end += after.indexOf(')') + 1
+  }
+}
+
+/** A value of the engine in JSON's types. */
+function plain(value: unknown, depth = 5): unknown {
+  switch (typeof value) {
+    case 'bigint':
+      return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+    case 'number':
+      return Number.isFinite(value) ? value : String(value)
+    case 'object':
+      break
+    default:
+      return value
+  }
+  if (value === null) return null
+  if (value instanceof Date) return value.toISOString()
+  if (depth === 0) return '…'
+  if (Array.isArray(value)) return value.slice(0, 100).map((item) => plain(item, depth - 1))
+  if (value instanceof Map) return plainEntries([...value], depth)
+  if (Object.getPrototypeOf(value) === Object.prototype) return plainEntries(Object.entries(value), depth)
+  return String(value)
+}
+
+function plainEntries(entries: readonly (readonly [unknown, unknown])[], depth: number): unknown {
+  return Object.fromEntries(entries.slice(0, 100).map(([key, item]) => [String(key), plain(item, depth - 1)]))
+}
