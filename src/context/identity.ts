@@ -100,12 +100,12 @@ function writeIdentity(caller: Identity, names: Readonly<Record<keyof Identity, 
   return lines
 }
 
-const outsideVisibleAscii = /[^\x20-\x7e]|[%,]/gu
+const escaped = /[^!-$&-~]|,/gu
 const percentEncoded = /(?:%[\da-f]{2})+/gi
 
-/** Field values are ASCII (RFC 9110 §5.5): other characters, and the comma within a list, travel percent-encoded as UTF-8. */
+/** As the gateway writes them: what is not visible ASCII, `%`, and the comma within a list travel percent-encoded as UTF-8. */
 function encode(text: string): string {
-  return text.toWellFormed().replace(outsideVisibleAscii, encodeURIComponent)
+  return text.toWellFormed().replace(escaped, encodeURIComponent)
 }
 
 function decode(text: string): string {

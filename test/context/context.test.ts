@@ -290,6 +290,30 @@ describe('context.got', () => {
   })
 })
 
+describe('the middleware', () => {
+  test('may stand twice in a service: the request keeps the context it has', async () => {
+    const context = openContext([])
+    const ids: string[] = []
+    const note = () => ids.push(context.get('requestId'))
+    const app = express()
+      .use(context.express(), (_request, _response, next) => {
+        note()
+        next()
+      })
+      .use(context.express(), (_request, response) => {
+        note()
+        response.end()
+      })
+    const server = createServer(app)
+    try {
+      const response = await fetch(await listen(server))
+      assert.deepEqual(ids, Array(2).fill(response.headers.get('x-request-id')))
+    } finally {
+      await close(server)
+    }
+  })
+})
+
 describe('three services of three frameworks', () => {
   test('see the same token and request id, in one trace', async () => {
     type Hop = { token: string | undefined; requestId: string; traceId: string; spanId: string; parentId?: string }

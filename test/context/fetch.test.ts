@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import { describe, test } from 'node:test'
 import { createContext } from '../../src/context/index.ts'
-import { openContext, type Received, recorder } from '../contracts/context.ts'
+import { close, listen, openContext, type Received, recorder } from '../contracts/context.ts'
 
 const noContext = createContext({ trusted: [/http:\/\/127\.0\.0\.1:\d+/] })
 
@@ -85,6 +86,23 @@ describe('context.fetch follows redirects as the platform does', () => {
     await assert.rejects(noContext.fetch(`${here.origin}/start`, { redirect: 'error' }), TypeError)
     await assert.rejects(noContext.fetch(new Request(`${here.origin}/start`, { redirect: 'error' })), TypeError)
     assert.equal(here.received.length, 3)
+  })
+
+  test('does not wait for the body of a redirect, however long', async () => {
+    const left = Promise.withResolvers<void>()
+    const endless = createServer((request, response) => {
+      if (request.url === '/start') {
+        response.writeHead(302, { Location: '/second' }).write('and then ')
+        response.on('close', left.resolve)
+        setTimeout(() => left.reject(new Error('still connected')), 1_000).unref()
+      } else response.end('arrived')
+    })
+    try {
+      assert.equal(await (await noContext.fetch(`${await listen(endless)}/start`)).text(), 'arrived')
+      await left.promise
+    } finally {
+      await close(endless)
+    }
   })
 
   test('can be called off between two steps', async () => {

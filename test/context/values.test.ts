@@ -137,7 +137,7 @@ describe('identity', () => {
   })
 
   test('of a job or a test arrives as it was written, whatever characters it has', () => {
-    const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter((sample) => sample === sample.trim())
+    const text = fc.string({ unit: 'grapheme', minLength: 1 })
     const list = fc.array(text, { maxLength: 4 })
     const anybody = fc.record(
       {
@@ -154,7 +154,7 @@ describe('identity', () => {
     fc.assert(
       fc.property(anybody, (caller) => {
         const lines = carry!.fields(caller as Identity)
-        for (const line of Object.values(lines)) assert.match(line, /^[\x20-\x7e]*$/)
+        for (const line of Object.values(lines)) assert.match(line, /^[!-~]*$/)
         assert.deepEqual(read(sent(lines)), caller)
       }),
     )
