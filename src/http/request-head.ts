@@ -37,4 +37,6 @@ export interface Client {
   readonly peer: string
   /** Whether the peer is one of `gateway.trustedProxies`. */
   readonly viaTrustedProxy: boolean
+  /** The trusted proxies between, nearest to the client first and the peer last; absent or empty when the peer is the client. */
+  readonly proxies?: readonly string[]
 }

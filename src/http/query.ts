@@ -1,0 +1,32 @@
+import { unescape as unescapeLeniently } from 'node:querystring'
+
+/** Parameters of a query (RFC 3986 §3.4) as forms write them (application/x-www-form-urlencoded, WHATWG URL §5). */
+
+/** Every value of a parameter, decoded, in order. Never throws: a malformed escape stays as it is. */
+export function queryParameter(query: string, name: string): readonly string[] {
+  if (query === '') return []
+  const values: string[] = []
+  for (const pair of query.split('&')) {
+    const equals = pair.indexOf('=')
+    if (decode(equals < 0 ? pair : pair.slice(0, equals)) === name) {
+      values.push(equals < 0 ? '' : decode(pair.slice(equals + 1)))
+    }
+  }
+  return values
+}
+
+/** A query without the named parameters in any spelling (`api%5Fkey`), and the rest byte for byte. */
+export function withoutParameters(query: string, names: { has(name: string): boolean }): string {
+  if (query === '') return query
+  const pairs = query.split('&')
+  const kept = pairs.filter((pair) => {
+    const equals = pair.indexOf('=')
+    return !names.has(decode(equals < 0 ? pair : pair.slice(0, equals)))
+  })
+  return kept.length === pairs.length ? query : kept.join('&')
+}
+
+function decode(text: string): string {
+  if (text.includes('+')) text = text.replaceAll('+', ' ')
+  return text.includes('%') ? unescapeLeniently(text) : text
+}
