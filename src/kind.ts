@@ -10,16 +10,19 @@ import { z } from 'zod'
 export interface Kind<Type extends string, Schema extends z.ZodObject, Product, Tools> {
   readonly type: Type
   readonly settings: Schema
+  /** Complain about settings that do not go together; `path` is the member at fault, the message says what would be right. */
+  refine?(settings: z.output<Schema>, complain: (path: readonly string[], message: string) => void): void
   create(settings: z.output<Schema>, tools: Tools): Product
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the one place where kinds of different settings share a list
 export type AnyKind = Kind<string, any, any, any>
 
-// biome-ignore lint/suspicious/noExplicitAny: see above
-type Tagged<K> = K extends Kind<infer Type, infer Schema, any, any>
-  ? z.ZodObject<{ type: z.ZodLiteral<Type> } & Schema['shape'], z.core.$strict>
-  : never
+type Tagged<K> =
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  K extends Kind<infer Type, infer Schema, any, any>
+    ? z.ZodObject<{ type: z.ZodLiteral<Type> } & Schema['shape'], z.core.$strict>
+    : never
 type TaggedTuple<Kinds extends readonly AnyKind[]> = { -readonly [I in keyof Kinds]: Tagged<Kinds[I]> }
 
 /** Identity function that infers the parts of a kind. */
@@ -31,7 +34,14 @@ export function defineKind<const Type extends string, Schema extends z.ZodObject
 
 /** The schema of "one of these kinds", told apart by `type`; unknown keys are refused. */
 export function oneOf<const Kinds extends readonly [AnyKind, ...AnyKind[]]>(kinds: Kinds) {
-  const options = kinds.map((kind) => z.strictObject({ type: z.literal(kind.type), ...kind.settings.shape }))
+  const options = kinds.map((kind) => {
+    const option = z.strictObject({ type: z.literal(kind.type), ...kind.settings.shape })
+    return kind.refine
+      ? option.superRefine((settings, context) => {
+          kind.refine!(settings, (path, message) => context.addIssue({ code: 'custom', path: [...path], message }))
+        })
+      : option
+  })
   return z.discriminatedUnion('type', options as unknown as TaggedTuple<Kinds> & [z.ZodObject, ...z.ZodObject[]])
 }
 
