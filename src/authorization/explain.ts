@@ -105,9 +105,9 @@ function isSettled(node: ASTNode, part: ASTNode, before: readonly Term[]): boole
   if (first === undefined) return false
   switch (node.op) {
     case '&&':
-      return first.value === false
+      return before.some((term) => term.value === false)
     case '||':
-      return first.value === true
+      return before.some((term) => term.value === true)
     case '?:':
       return part === node.args[1] ? first.value !== true : first.value !== false
     default:
@@ -125,6 +125,9 @@ function termsOf(node: ASTNode): readonly ASTNode[] {
     case '[]':
     case '[?]':
       return []
+    case '&&':
+    case '||':
+      return chainOf(node, node.op)
     case 'call':
       if (node.args[0] === 'has') return []
       break
@@ -135,6 +138,11 @@ function termsOf(node: ASTNode): readonly ASTNode[] {
     default:
   }
   return childrenOf(node).filter(isTelling)
+}
+
+/** `a && b && c` is a tree of two in the engine, and a list of three to a reader. */
+function chainOf(node: ASTNode, op: '&&' | '||'): readonly ASTNode[] {
+  return node.op === op ? node.args.flatMap((operand) => chainOf(operand, op)) : [node]
 }
 
 const macros: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'map', 'filter', 'bind'])

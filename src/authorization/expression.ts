@@ -136,6 +136,7 @@ function inspect(source: string, tree: ASTNode, params: readonly string[] | unde
         return Math.max(visit(range!), inside)
       }
     }
+    if (node.op === 'rcall' && node.args[0].startsWith('get')) checkZone(source, node.args[2].at(-1))
     if (params && node.op === '.' && isParams(node.args[0]) && !params.includes(node.args[1])) {
       const known = params.length > 0 ? `it has ${params.join(', ')}` : 'it has none'
       throw at(source, node, `the route has no parameter ${node.args[1]}; ${known}`)
@@ -150,6 +151,16 @@ function inspect(source: string, tree: ASTNode, params: readonly string[] | unde
     )
   }
   return { loops, splits }
+}
+
+/** The zone of `request.time.getHours("Europe/Berlin")`, when it is written out: a misspelt one would deny for ever. */
+function checkZone(source: string, node: ASTNode | undefined): void {
+  if (node?.op !== 'value' || typeof node.args !== 'string') return
+  try {
+    new Intl.DateTimeFormat('en-US', { timeZone: node.args })
+  } catch {
+    throw at(source, node, `there is no time zone "${node.args}"; zones are called "Europe/Berlin" or "UTC"`)
+  }
 }
 
 function isParams(node: ASTNode): boolean {
@@ -218,5 +229,8 @@ function pointOut(source: string, position: number, message: string): string {
   const start = before.lastIndexOf('\n') + 1
   const end = source.indexOf('\n', position)
   const text = source.slice(start, end === -1 ? source.length : end)
-  return `line ${line}, column ${position - start + 1}: ${message}\n  ${text}\n  ${' '.repeat(position - start)}^`
+  const column = position - start
+  const cut = Math.max(0, column - 60)
+  const excerpt = text.slice(cut, column + 60)
+  return `line ${line}, column ${column + 1}: ${message}\n  ${excerpt}\n  ${' '.repeat(column - cut)}^`
 }

@@ -111,9 +111,12 @@ class RequestView {
   #query: ReadonlyMap<string, unknown> | undefined
   #headers: ReadonlyMap<string, string> | undefined
 
-  constructor(question: Question, hidden: Hidden) {
+  readonly #wallClock: WallClock
+
+  constructor(question: Question, hidden: Hidden, wallClock: WallClock) {
     this.#question = question
     this.#hidden = hidden
+    this.#wallClock = wallClock
   }
 
   get method() {
@@ -141,7 +144,10 @@ class RequestView {
     return this.#question.head.client.host
   }
   get time() {
-    return new Date(this.#question.now)
+    const time = new Date(this.#question.now)
+    // The engine asks for a wall clock with `toLocaleString`, which builds a formatter each time: 70 µs instead of 3.
+    time.toLocaleString = this.#wallClock
+    return time
   }
 }
 
@@ -164,16 +170,18 @@ export class Scope {
   readonly caller: CallerView
   readonly #question: Question
   readonly #hidden: Hidden
+  readonly #wallClock: WallClock
   #request: RequestView | undefined
 
-  constructor(question: Question, caller: CallerView, hidden: Hidden) {
+  constructor(question: Question, caller: CallerView, hidden: Hidden, wallClock: WallClock) {
     this.caller = caller
     this.#question = question
     this.#hidden = hidden
+    this.#wallClock = wallClock
   }
 
   get request() {
-    this.#request ??= new RequestView(this.#question, this.#hidden)
+    this.#request ??= new RequestView(this.#question, this.#hidden, this.#wallClock)
     return this.#request
   }
   get service() {
@@ -205,6 +213,7 @@ export function createScopes(permissionsOf: PermissionsOf, credentials: readonly
     ]),
     parameters: new Set(['access_token', ...named('query')]),
   }
+  const wallClock = createWallClock()
   // One view per caller, since one caller object serves every request that shows the same credential.
   const plain = new WeakMap<Caller, CallerView>()
   const looped = new WeakMap<Caller, CallerView>()
@@ -220,7 +229,34 @@ export function createScopes(permissionsOf: PermissionsOf, credentials: readonly
       )
       views.set(question.caller, view)
     }
-    return new Scope(question, view, hidden)
+    return new Scope(question, view, hidden, wallClock)
+  }
+}
+
+/** `Date.prototype.toLocaleString` for the one use the engine makes of it: the time in a zone, as `Date.parse` reads it. */
+type WallClock = (this: Date, locales?: unknown, options?: Intl.DateTimeFormatOptions) => string
+
+const wallClockParts = {
+  year: 'numeric',
+  month: 'numeric',
+  day: 'numeric',
+  hour: 'numeric',
+  minute: 'numeric',
+  second: 'numeric',
+  hourCycle: 'h23',
+} as const satisfies Intl.DateTimeFormatOptions
+
+function createWallClock(): WallClock {
+  const formats = new Map<string, Intl.DateTimeFormat>()
+  return function wallClock(_locales, options) {
+    const timeZone = options?.timeZone ?? 'UTC'
+    let format = formats.get(timeZone)
+    if (format === undefined) {
+      format = new Intl.DateTimeFormat('en-US', { timeZone, ...wallClockParts })
+      // An expression may take the zone from a request.
+      if (formats.size < 64) formats.set(timeZone, format)
+    }
+    return format.format(this)
   }
 }
 

@@ -1,36 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type Caller, guest } from '../../src/authentication/caller.ts'
+import type { Caller } from '../../src/authentication/caller.ts'
 import { allow, compileAllow } from '../../src/authorization/allow.ts'
-import type { Question } from '../../src/authorization/policy.ts'
 import { compileNames } from '../../src/authorization/requirements.ts'
+import { questionOf } from './question.ts'
 
-const nobody: Caller = { ...guest, subject: 'ada', issuer: 'https://issuer.example', roles: [], method: 'jwt' }
-
-function question(caller: Partial<Caller>): Question {
-  return {
-    caller: { ...nobody, ...caller },
-    head: {
-      id: 'r-1',
-      method: 'GET',
-      target: '/orders/1',
-      path: '/orders/1',
-      query: '',
-      fields: { raw: [], get: () => undefined, all: () => [] },
-      client: {
-        address: '192.0.2.7',
-        protocol: 'https',
-        host: 'api.example',
-        peer: '192.0.2.7',
-        viaTrustedProxy: false,
-      },
-    },
-    params: {},
-    service: { name: 'orders' },
-    route: { id: 'orders' },
-    now: 1_790_000_000_000,
-  }
-}
+const question = (caller: Partial<Caller>) => questionOf({ caller })
 
 describe('allow', () => {
   test('lets any one of the roles through and names them all when none is there', () => {
