@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Browser } from 'playwright-core'
+import { createInventory } from '../../examples/inventory/server.ts'
 import { type DocsFiles, readDocsFiles } from '../../src/docs/docs-page.ts'
 import { skipWithout } from '../requirements.ts'
 import { authorize, execute, launchBrowser, noTrouble, openDocs } from './browser.ts'
@@ -86,6 +89,33 @@ describe('a header parameter named Authorization', { skip: skipWithout('chromium
       assert.deepEqual(docs.trouble, noTrouble)
     })
   }
+})
+
+describe('the inventory example, read from its own document', { skip: skipWithout('chromium') }, () => {
+  test('answers 401 whatever is typed into its Authorization field', async () => {
+    const document = JSON.parse(
+      readFileSync(join(import.meta.dirname, '../../examples/inventory/openapi.json'), 'utf8'),
+    )
+    // The test's port instead of the one written down.
+    delete document.servers
+    const inventory = createInventory().callback()
+    const received: (string | undefined)[] = []
+    await using browser = await launchBrowser()
+    await using server = await serveDocs(await readDocsFiles(), {
+      documents: { '/openapi.json': document },
+      api: (request, response) => {
+        received.push(request.headers.authorization)
+        void inventory(request, response)
+      },
+    })
+    await using docs = await openDocs(browser, `${server.origin}/docs`)
+
+    const executed = await execute(docs.page, 'list', { Authorization: 'Bearer token-1' })
+
+    assert.deepEqual(received, [undefined])
+    assert.equal(executed.status, 401)
+    assert.match(executed.body, /Authorization header is missing/)
+  })
 })
 
 /** Keeps each request's Authorization and answers 401 without one. */
