@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { parse as parseYaml } from 'yaml'
+import { loadDefinition } from '../src/config/load.ts'
 
 const root = resolve(import.meta.dirname, '..')
 
@@ -88,6 +90,65 @@ describe('the container image', () => {
     const keywords = final.instructions.map(({ keyword }) => keyword)
     assert.equal(only('USER').text, 'node')
     assert.ok(keywords.lastIndexOf('RUN') < keywords.indexOf('USER'), 'nothing is installed after the change of user')
+  })
+})
+
+describe('compose.yaml', () => {
+  interface ComposeService {
+    readonly build?: string | { readonly context: string; readonly target: string }
+    readonly image?: string
+    readonly command?: readonly string[]
+    readonly ports?: readonly string[]
+    readonly volumes?: readonly string[]
+    readonly environment?: Readonly<Record<string, string>>
+    readonly healthcheck?: object
+    readonly read_only?: boolean
+    readonly cap_drop?: readonly string[]
+    readonly security_opt?: readonly string[]
+  }
+  const text = readFileSync(join(root, 'compose.yaml'), 'utf8')
+  const services = Object.entries<ComposeService>(parseYaml(text, { merge: true }).services)
+
+  test('gives no container more than it needs', () => {
+    for (const [name, { read_only, cap_drop, security_opt, ports }] of services) {
+      assert.equal(read_only, true, name)
+      assert.deepEqual(cap_drop, ['ALL'], name)
+      assert.deepEqual(security_opt, ['no-new-privileges:true'], name)
+      assert.equal(ports !== undefined, name === 'gateway', `${name}: only the gateway has a port outside`)
+      for (const port of ports ?? []) assert.match(port, /^127\.0\.0\.1:/)
+    }
+    assert.ok(Object.fromEntries(services)['redis']?.healthcheck)
+  })
+
+  test('names only stages, files and volumes that exist', () => {
+    const named = Object.keys(parseYaml(text).volumes)
+    for (const [, { build, command, volumes }] of services) {
+      if (typeof build === 'object')
+        assert.ok(
+          stages.some(({ name }) => name === build.target),
+          build.target,
+        )
+      if (command?.[0] === 'node') assert.ok(existsSync(join(root, command[1]!)), command[1])
+      for (const volume of volumes ?? []) {
+        const [source] = volume.split(':')
+        assert.ok(source!.startsWith('./') ? existsSync(join(root, source!)) : named.includes(source!), volume)
+      }
+    }
+  })
+
+  test('runs the gateway with a configuration that holds, and services at the places it names', async () => {
+    const { environment, volumes } = Object.fromEntries(services)['gateway']!
+    const file = volumes!.map((volume) => volume.split(':')).find(([, target]) => target === '/app/services.json')![0]!
+    const { PUBLIC_URL: _, ...rest } = environment!
+    const definition = await loadDefinition(join(root, file), rest)
+    for (const { name, targets } of definition.services) {
+      for (const { url } of targets) {
+        const { hostname, port } = new URL(url)
+        const service = Object.fromEntries(services)[hostname]
+        assert.ok(service, `${name} is at ${hostname}, which compose.yaml does not start`)
+        assert.ok(Object.values(service.environment!).includes(port), `${hostname} does not listen on ${port}`)
+      }
+    }
   })
 })
 
