@@ -44,9 +44,10 @@ export function size() {
 export function httpUrl(subject = 'a URL') {
   return z.string(`${subject} is a string such as "http://127.0.0.1:4001"`).superRefine((text, context) => {
     const complain = (message: string) => context.addIssue({ code: 'custom', message: `${subject} ${message}` })
-    if (!URL.canParse(text)) return complain(`is absolute, such as "http://127.0.0.1:4001"; "${text}" is not a URL`)
+    if (!URL.canParse(text)) return complain('is absolute, such as "http://127.0.0.1:4001"')
     const url = new URL(text)
-    if (url.protocol !== 'http:' && url.protocol !== 'https:') complain(`starts with http:// or https://, not ${url.protocol}`)
+    if (url.protocol !== 'http:' && url.protocol !== 'https:')
+      complain(`starts with http:// or https://, not ${url.protocol}`)
     if (url.username || url.password) complain('carries no user name and no password; use forward.credentials instead')
     if (url.hash || text.includes('#')) complain('has no fragment (#)')
   })

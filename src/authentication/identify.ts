@@ -30,7 +30,8 @@ export interface Unmet {
 export interface Identification {
   readonly caller: Caller
   readonly status: AuthenticationStatus
-  readonly credential?: ProvenCredential
+  /** Every credential that was accepted, the one that made the caller first. */
+  readonly credentials: readonly ProvenCredential[]
   readonly unmet?: Unmet | undefined
   readonly verdicts: readonly Verdict[]
 }
@@ -79,13 +80,14 @@ export function compileSecurity(
   }
 }
 
-const unasked: Identification = Object.freeze({ caller: guest, status: 'no-token', verdicts: Object.freeze([]) })
+const unasked: Identification = Object.freeze({ caller: guest, status: 'no-token', credentials: [], verdicts: [] })
 
 /**
  * Who is calling? Every scheme of the route looks once; the first alternative that holds decides, and rights are
  * never added up. Throws a `Problem` (400, 401, 503) when nobody may call like this.
  *
- * 1. A credential that could not be read or checked (400, 503) ends it, whatever else was sent.
+ * 1. A credential that could not be read or checked (400, 503) ends it, whatever else was sent; where several schemes
+ *    read the same place, one that accepts what is there is enough.
  * 2. An explicit credential that is refused ends it with 401, unless guests are allowed and the service asked for
  *    `"invalidCredentials": "anonymous"`. A refused cookie beside a good explicit credential counts as absent:
  *    browsers send cookies unasked.
@@ -129,7 +131,7 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
   let refused: (Authentication & { outcome: 'rejected' }) | undefined
   let refusedCookie: typeof refused
   for (const [index, result] of results.entries()) {
-    if (result.outcome !== 'rejected') continue
+    if (result.outcome !== 'rejected' || acceptedElsewhere(index, results, authenticators)) continue
     if (result.problem.status !== 401) throw result.problem
     if (authenticators[index]!.explicit) refused ??= result
     else refusedCookie ??= result
@@ -140,7 +142,8 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
   if (refusedCookie && !acceptsExplicit) refused ??= refusedCookie
   if (refused) {
     if (requirements.anonymous && requirements.invalidCredentials === 'anonymous') {
-      return { caller: guest, status: refused.reason === 'expired' ? 'token-expired' : 'invalid-token', verdicts }
+      const status = refused.reason === 'expired' ? 'token-expired' : 'invalid-token'
+      return { caller: guest, status, credentials: [], verdicts }
     }
     throw challenged(refused.problem, authenticators)
   }
@@ -158,7 +161,7 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
 
   // 4. `{}` holds without the names: a caller we know stays known.
   if (lacking) return { ...lacking, unmet: undefined }
-  if (requirements.anonymous) return { caller: guest, status: 'no-token', verdicts }
+  if (requirements.anonymous) return { caller: guest, status: 'no-token', credentials: [], verdicts }
   const sent = results.some(({ outcome }) => outcome === 'accepted')
   throw challenged(
     new Problem(
@@ -169,6 +172,20 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
   )
 }
 
+/** Two schemes may read one place: a token that one of them does not know is not invalid when the other accepts it. */
+function acceptedElsewhere(
+  index: number,
+  results: readonly Authentication[],
+  authenticators: readonly Authenticator[],
+): boolean {
+  const { location } = authenticators[index]!
+  return results.some((result, other) => {
+    if (result.outcome !== 'accepted') return false
+    const place = authenticators[other]!.location
+    return place.in === location.in && place.name === location.name
+  })
+}
+
 function accepted(
   index: number,
   results: readonly Authentication[],
@@ -176,15 +193,16 @@ function accepted(
   verdicts: readonly Verdict[],
   unmet: Unmet | undefined,
 ): Identification {
-  const result = results[index] as Authentication & { outcome: 'accepted' }
-  const { location } = authenticators[index]!
-  return {
-    caller: result.caller,
-    status: 'authenticated',
-    credential: { text: result.credential, ...location, tokenType: result.caller.tokenType ?? 'Bearer' },
-    verdicts,
-    ...(unmet && { unmet }),
+  const credentials: ProvenCredential[] = []
+  for (const [other, result] of results.entries()) {
+    if (result.outcome !== 'accepted') continue
+    const { location } = authenticators[other]!
+    const proven = { text: result.credential, ...location, tokenType: result.caller.tokenType ?? 'Bearer' }
+    if (other === index) credentials.unshift(proven)
+    else credentials.push(proven)
   }
+  const { caller } = results[index] as Authentication & { outcome: 'accepted' }
+  return { caller, status: 'authenticated', credentials, verdicts, ...(unmet && { unmet }) }
 }
 
 function firstUnmet(

@@ -1,7 +1,8 @@
-import { parseTemplate } from '../http/template.ts'
+import { createPolicies, InvalidAllow, type Policies } from '../authorization/allow.ts'
+import { parameterNames, parseTemplate } from '../http/template.ts'
 import { type Definition, parts, type SecuritySchemeDefinition, type ServiceDefinition } from './schema.ts'
 import { suggest } from './suggest.ts'
-import { isObject, type Path } from './text.ts'
+import { fromPointer, isObject, type Path } from './text.ts'
 
 type Complain = (path: Path, message: string) => void
 
@@ -51,6 +52,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
   }
   checkNames(value['security'], ['security'])
 
+  const compile = createPolicies().compile
   const services = Array.isArray(value['services']) ? value['services'] : []
   const names = new Map<string, number>()
   const paths: { readonly path: string; readonly name: string }[] = []
@@ -77,6 +79,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     checkPath(service.data, [...path, 'path'], paths, complain)
     checkTargets(service.data, path, value, complain)
     checkRoutes(service.data, [...path, 'routes'], complain)
+    checkPolicies(service.data, path, compile, complain)
   }
   if (whole) checkAddresses(whole, complain)
 }
@@ -212,6 +215,22 @@ export function splitMatch(match: string): { readonly method: string; readonly t
   return space < 0
     ? { method: '*', template: match }
     : { method: match.slice(0, space), template: match.slice(space + 1) }
+}
+
+/** Expressions are compiled here for their mistakes alone; the routes compile them again with what they share. */
+function checkPolicies(service: ServiceDefinition, path: Path, compile: Policies['compile'], complain: Complain): void {
+  const attempt = (allow: ServiceDefinition['allow'], at: Path, params: readonly string[] | undefined) => {
+    try {
+      compile(allow, params && { params })
+    } catch (error) {
+      if (!(error instanceof InvalidAllow)) throw error
+      for (const { pointer, message } of error.mistakes) complain([...at, ...fromPointer(pointer)], message)
+    }
+  }
+  attempt(service.allow, [...path, 'allow'], undefined)
+  for (const [index, { match, allow }] of service.routes.entries()) {
+    attempt(allow, [...path, 'routes', index, 'allow'], parameterNames(splitMatch(match).template))
+  }
 }
 
 function checkAddresses({ gateway }: Definition, complain: Complain): void {

@@ -126,6 +126,14 @@ const limits = z.strictObject({
 
 /* Services */
 
+const routeTimeouts = z
+  .strictObject({
+    connect: duration().optional().describe('Until a connection to a target stands.'),
+    response: duration().optional().describe('From the end of the request to the head of the answer; then 504.'),
+    idle: duration().optional().describe('Longest silence inside a body, in either direction.'),
+  })
+  .describe("Other times than the service's; what is left out stays as the service says.")
+
 const invalidCredentials = z
   .enum(['reject', 'anonymous'])
   .describe(
@@ -140,7 +148,6 @@ const perRoute = {
   invalidCredentials: invalidCredentials.optional(),
   forward: forward.optional(),
   limits: limits.optional(),
-  timeouts: upstreamSettings.timeouts.optional(),
 } as const
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
@@ -155,6 +162,7 @@ const routeMatch = z
 const route = z.strictObject({
   match: routeMatch,
   ...perRoute,
+  timeouts: routeTimeouts.optional(),
   override: z
     .boolean()
     .optional()
@@ -188,6 +196,7 @@ const service = z.strictObject({
     .default('all')
     .describe('"documented": what the document does not list is answered with 404. Default: "all".'),
   ...perRoute,
+  timeouts: upstreamSettings.timeouts,
   balance: upstreamSettings.balance,
   health: upstreamSettings.health,
   retry: upstreamSettings.retry,
@@ -265,6 +274,10 @@ export const definition = z
       )
       .default({})
       .describe('How callers may prove who they are. Default: "bearer", tokens of every issuer.'),
+    roles: z
+      .record(z.string().min(1), z.array(z.string().min(1)))
+      .default({})
+      .describe('What each role brings along, for `allow.permissions`: { "editor": ["orders:write"] }.'),
     security: security.optional().describe('The default for every service. Without any, a service must say its own.'),
     services: z.array(service).min(1, 'at least one service is needed').max(10_000, 'at most 10,000 services'),
   })

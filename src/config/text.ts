@@ -134,6 +134,14 @@ function lineReader(text: string) {
   }
 }
 
+/** The way back; segments that are numbers index lists. */
+export function fromPointer(pointer: string): Path {
+  const segments = pointer.split('/').slice(1)
+  return segments.map((segment) =>
+    /^\d+$/.test(segment) ? Number(segment) : segment.replaceAll('~1', '/').replaceAll('~0', '~'),
+  )
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -11,3 +11,8 @@ export function parseTemplate(template: string): readonly TemplatePart[] {
     return { literal: segment }
   })
 }
+
+/** The names of a template's parameters, in order. */
+export function parameterNames(template: string): readonly string[] {
+  return parseTemplate(template).flatMap((part) => (typeof part === 'object' && 'name' in part ? [part.name] : []))
+}

@@ -1,6 +1,7 @@
 import type { Context, Middleware } from 'koa'
 import { Problem } from '../http/problem.ts'
 import type { Log } from '../telemetry/log.ts'
+import { announce } from './announce.ts'
 import type { State } from './state.ts'
 
 /** Fields that every answer of the gateway itself carries. */
@@ -17,7 +18,8 @@ export function answerProblems(log: Log): Middleware<State> {
     } catch (error) {
       // Koa's own error handler would drop every field set so far, so nothing is rethrown while we can still answer.
       if (ctx.res.headersSent || ctx.res.destroyed) {
-        if (!(error instanceof Problem)) log.error({ err: error, id: ctx.state.id }, 'failed after the answer had begun')
+        if (!(error instanceof Problem))
+          log.error({ err: error, id: ctx.state.id }, 'failed after the answer had begun')
         ctx.res.destroy()
         ctx.respond = false
         return
@@ -39,7 +41,8 @@ function asProblem(error: unknown): Problem {
 function answer(ctx: Context & { state: State }, problem: Problem): void {
   const { state, res } = ctx
   state.problem = problem
-  for (const name of res.getHeaderNames()) if (!kept.has(name)) res.removeHeader(name)
+  for (const name of res.getHeaderNames()) res.removeHeader(name)
+  announce(ctx)
   ctx.status = problem.status
   ctx.set(guarded)
   for (const [name, value] of Object.entries(problem.fields)) res.setHeader(name, value as string | string[])
@@ -48,14 +51,3 @@ function answer(ctx: Context & { state: State }, problem: Problem): void {
   ctx.type = 'application/problem+json'
   ctx.body = JSON.stringify(problem.body(state.id))
 }
-
-/** What a step above the failure had set for every answer: request id, CORS, rate limits. */
-const kept = new Set([
-  'x-request-id',
-  'vary',
-  'access-control-allow-origin',
-  'access-control-allow-credentials',
-  'access-control-expose-headers',
-  'ratelimit',
-  'ratelimit-policy',
-])

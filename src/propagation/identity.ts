@@ -29,7 +29,8 @@ export type IdentitySetting = boolean | Readonly<Partial<Record<IdentityFieldNam
  * A caller object serves many requests, so its lines are made once and kept as long as the caller is.
  */
 export function createIdentityWriter(setting: IdentitySetting) {
-  const nameOf = (name: IdentityFieldName) => (setting === true ? name : setting === false ? false : (setting[name] ?? name))
+  const nameOf = (name: IdentityFieldName) =>
+    setting === true ? name : setting === false ? false : (setting[name] ?? name)
   const columns = Object.entries(identityFields).flatMap(([name, read]) => {
     const published = nameOf(name as IdentityFieldName)
     return published === false ? [] : [{ published, read }]

@@ -20,6 +20,7 @@ const rejected = (
 
 interface Said {
   bearer?: Authentication
+  oauth2?: Authentication
   key?: Authentication
   session?: Authentication
 }
@@ -42,6 +43,7 @@ function ask(
   const schemes = new Map<string, Authenticator>(
     [
       make('bearer', true, said.bearer, 'Bearer realm="gateway"'),
+      { ...make('oauth2', true, said.oauth2), location: { in: 'header' as const, name: 'bearer' } },
       make('key', true, said.key),
       make('session', false, said.session),
     ].map((scheme) => [scheme.scheme, scheme]),
@@ -63,7 +65,10 @@ for (const late of [false, true]) {
     test('the first alternative that holds decides who calls', async () => {
       const found = await who(either, { bearer: accepted('ada'), key: accepted('robot') })
       assert.equal(found.caller.subject, 'ada')
-      assert.equal(found.credential?.text, 'ada-credential')
+      assert.deepEqual(
+        found.credentials.map(({ text }) => text),
+        ['ada-credential', 'robot-credential'],
+      )
       assert.equal((await who(either, { key: accepted('robot') })).caller.subject, 'robot')
     })
 
@@ -89,6 +94,12 @@ for (const late of [false, true]) {
     test('an invalid explicit credential refuses the call even beside a good one', async () => {
       await assert.rejects(who(either, { bearer: rejected(), key: accepted('robot') }), { code: 'invalid-token' })
       await assert.rejects(who(either, { bearer: accepted('ada'), key: rejected() }), { code: 'invalid-token' })
+    })
+
+    test('a token that one of two schemes at the same place accepts is not invalid', async () => {
+      const security = [{ bearer: [] }, { oauth2: [] }]
+      assert.equal((await who(security, { bearer: rejected(), oauth2: accepted('ada') })).caller.subject, 'ada')
+      await assert.rejects(who(security, { bearer: rejected(), oauth2: rejected() }), { code: 'invalid-token' })
     })
 
     test('an expired cookie beside a good explicit credential counts as absent', async () => {

@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto'
+import Koa from 'koa'
+import type { Gateway } from './gateway/gateway.ts'
+import type { Live } from './gateway/live.ts'
+import { createRequestIds } from './http/request-id.ts'
+import { createTracing } from './http/trace-context.ts'
+import { createVia } from './http/via.ts'
+import { authenticate } from './middleware/authenticate.ts'
+import { authorize } from './middleware/authorize.ts'
+import { forward } from './middleware/forward.ts'
+import { observe } from './middleware/observe.ts'
+import { ownEndpoints } from './middleware/own.ts'
+import { pin } from './middleware/pin.ts'
+import { answerProblems } from './middleware/problems.ts'
+import { propagate } from './middleware/propagate.ts'
+import { readHead } from './middleware/read-head.ts'
+import { route } from './middleware/route.ts'
+import type { State } from './middleware/state.ts'
+import type { Metrics } from './telemetry/metrics.ts'
+import type { Tools } from './tools.ts'
+
+export interface AppTools extends Tools {
+  readonly live: Live<Gateway>
+  readonly metrics: Metrics
+}
+
+/**
+ * The score: every step, in the order a request meets it.
+ *
+ * The chain never changes while the process lives; the gateway it asks is swapped whole. A step that has nothing to do
+ * on the way back returns `next()` instead of awaiting it.
+ */
+export function createApp({ live, metrics, log, now }: AppTools): Koa<State> {
+  const app = new Koa<State>()
+  const requestIds = createRequestIds(randomBytes)
+  const trace = createTracing(randomBytes)
+  const via = createVia(randomBytes(8).toString('hex'))
+
+  app.use(observe(log, metrics)) //            one line and one measurement, when the answer has ended
+  app.use(answerProblems(log)) //              what is thrown below, as application/problem+json
+  app.use(pin(live)) //                        which revision of services.json?
+  app.use(readHead(requestIds)) //             400 what can be read in two ways; one canonical head for all below
+  app.use(ownEndpoints()) //                   the documentation, the issuer, liveness
+  app.use(route()) //                          which row of the table? 404, 405
+  app.use(authenticate()) //                   who is calling? 401
+  app.use(authorize(now)) //                   may they? 403
+  app.use(propagate({ trace, via })) //        whom do we name to the service?
+  app.use(forward()) //                        where to, and what came back? 502, 503, 504
+
+  // Koa prints what reaches this event; everything that ends here was answered and logged above.
+  app.on('error', (error) => log.debug({ err: error }, 'a connection broke'))
+  return app
+}

@@ -1,0 +1,69 @@
+import { splitMatch } from '../config/check.ts'
+import { loadDefinition } from '../config/load.ts'
+import type { Definition, RouteDefinition, ServiceDefinition } from '../config/schema.ts'
+import { type Command, UsageError } from './command.ts'
+
+export interface RouteRow {
+  readonly method: string
+  readonly path: string
+  readonly service: string
+  /** Alternatives, each a set; `public` when nobody is asked. */
+  readonly security: string
+  readonly allow: string
+}
+
+/** The table of routes as it is enforced. */
+export const routes: Command = {
+  usage: 'routes',
+  summary: 'the table of routes: match, service, security, allow',
+  async run(words, { config, json }, { environment, out }) {
+    if (words.length > 0) throw new UsageError(`routes takes no "${words[0]}"`)
+    const rows = tableOf(await loadDefinition(config, environment))
+    out(json ? JSON.stringify(rows) : formatTable(rows))
+    return 0
+  },
+}
+
+export function tableOf(definition: Definition): readonly RouteRow[] {
+  return definition.services.flatMap((service) => [
+    ...service.routes.map((route) => rowOf(definition, service, route)),
+    rowOf(definition, service, undefined),
+  ])
+}
+
+function rowOf(definition: Definition, service: ServiceDefinition, route: RouteDefinition | undefined): RouteRow {
+  const { method, template } = route ? splitMatch(route.match) : { method: '*', template: '/*' }
+  const security = route?.security ?? service.security ?? definition.security ?? []
+  const inherited = route?.override || route?.security?.length === 0 ? undefined : service.allow
+  return {
+    method,
+    path: `${service.path === '/' ? '' : service.path}${template}`,
+    service: service.name,
+    security: security.length === 0 ? 'public' : security.map(alternative).join(' | '),
+    allow: [inherited, route?.allow].flatMap((allow) => (allow ? [describeAllow(allow)] : [])).join(' and '),
+  }
+}
+
+function alternative(set: Readonly<Record<string, readonly string[]>>): string {
+  const parts = Object.entries(set).map(([scheme, names]) => (names.length > 0 ? `${scheme}(${names.join(',')})` : scheme))
+  return parts.length === 0 ? 'anonymous' : parts.join('+')
+}
+
+function describeAllow(allow: NonNullable<ServiceDefinition['allow']>): string {
+  const blocks = Array.isArray(allow) ? allow : [allow]
+  return blocks
+    .map((block) =>
+      Object.entries(block)
+        .filter(([, value]) => value !== undefined)
+        .map(([row, value]) => `${row} ${Array.isArray(value) ? value.join(',') : String(value)}`)
+        .join(' & '),
+    )
+    .join(' | ')
+}
+
+function formatTable(rows: readonly RouteRow[]): string {
+  const columns = ['method', 'path', 'service', 'security', 'allow'] as const
+  const table = [columns.map((column) => column.toUpperCase()), ...rows.map((row) => columns.map((column) => row[column]))]
+  const widths = columns.map((_, index) => Math.max(...table.map((line) => line[index]!.length)))
+  return table.map((line) => line.map((cell, index) => cell.padEnd(widths[index]!)).join('  ').trimEnd()).join('\n')
+}

@@ -1,0 +1,198 @@
+import { createApiKeyAuthenticator } from '../authentication/api-key.ts'
+import type { Authenticator } from '../authentication/authenticator.ts'
+import { createTokenAuthenticator } from '../authentication/bearer.ts'
+import type { Caller } from '../authentication/caller.ts'
+import { compileSecurity } from '../authentication/identify.ts'
+import type { KeyRing } from '../authentication/key-ring.ts'
+import { createStaticKeys } from '../authentication/static-keys.ts'
+import type { TokenIssuer } from '../authentication/token-issuer.ts'
+import { type AllowPolicy, createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
+import { propagators } from '../catalogue.ts'
+import { splitMatch } from '../config/check.ts'
+import type { Definition, RouteDefinition, SecuritySchemeDefinition, ServiceDefinition } from '../config/schema.ts'
+import { createRequestFields, createResponseFields } from '../http/intermediary.ts'
+import { build } from '../kind.ts'
+import { createIdentityWriter, mappedNames } from '../propagation/identity.ts'
+import type { Minter } from '../propagation/minter.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { Route, Service } from './gateway.ts'
+import { Router } from './router.ts'
+
+/** What compiling routes needs to be handed; everything in it outlives the revision or belongs to it. */
+export interface RouteTools {
+  readonly issuers: ReadonlyMap<string, TokenIssuer>
+  /** The key store, where API keys are looked up after those of services.json. */
+  readonly keys: readonly KeyRing[]
+  readonly revoked: (caller: Caller) => boolean | Promise<boolean>
+  readonly minter: Minter
+  readonly now: () => number
+  /** A condition could not be evaluated, which denied. */
+  readonly policyFailed: (failure: PolicyFailure) => void
+  upstream(service: ServiceDefinition): Upstream
+  exposed(service: ServiceDefinition): () => Router<true> | undefined
+}
+
+export interface CompiledRoutes {
+  readonly router: Router<Route>
+  readonly services: readonly Service[]
+  readonly authenticators: ReadonlyMap<string, Authenticator>
+  /** The row of the table that a documented operation is answered by. */
+  routeFor(service: Service, method: string, template: string): Route | undefined
+}
+
+const defaultBodyLimit = 10 * 1_048_576
+
+/** Turn the definition into the table of routes. Pure but for what `tools` acquires; throws only for our own defects. */
+export function compileRoutes(definition: Definition, tools: RouteTools): CompiledRoutes {
+  const authenticators = new Map(
+    Object.entries(definition.securitySchemes).map(([name, scheme]) => [name, authenticatorOf(name, scheme, tools)]),
+  )
+  const common: Common = {
+    authenticators,
+    crossing: createCrossings(authenticators),
+    policies: createPolicies({
+      rolePermissions: definition.roles,
+      credentials: [...authenticators.values()].map(({ location }) => location),
+      onError: tools.policyFailed,
+    }),
+  }
+  const router = new Router<Route>()
+  const services = definition.services.map((service): Service => {
+    const compiled: Service = {
+      name: service.name,
+      prefix: service.path === '/' ? '' : service.path,
+      stripPath: service.stripPath,
+      upstream: tools.upstream(service),
+      definition: service,
+      exposed: tools.exposed(service),
+    }
+    const own = compileRoute(definition, compiled, undefined, common, tools)
+    router.add('*', compiled.prefix || '/', own)
+    router.add('*', `${compiled.prefix}/*`, own)
+    for (const exception of service.routes) {
+      const { method, template } = splitMatch(exception.match)
+      router.add(
+        method,
+        compiled.prefix + template,
+        compileRoute(definition, compiled, exception, common, tools),
+      )
+    }
+    return compiled
+  })
+
+  return {
+    router,
+    services,
+    authenticators,
+    routeFor(service, method, template) {
+      // A parameter of the document stands for any segment: ask with one that no literal equals.
+      const path = service.prefix + template.replace(/\{[^}]*\}/g, anySegment)
+      return router.match(method.toUpperCase(), path)?.value
+    },
+  }
+}
+
+/** What all routes of one revision share. */
+interface Common {
+  readonly authenticators: ReadonlyMap<string, Authenticator>
+  readonly crossing: ReturnType<typeof createCrossings>
+  readonly policies: Policies
+}
+
+const anySegment = '\u{0}'
+
+function authenticatorOf(name: string, scheme: SecuritySchemeDefinition, tools: RouteTools): Authenticator {
+  const { now, revoked } = tools
+  if (scheme.type === 'apiKey' && scheme.issuers === undefined) {
+    const rings = scheme.keys ? [createStaticKeys(scheme.keys), ...tools.keys] : tools.keys
+    return createApiKeyAuthenticator({ scheme: name, location: { in: scheme.in, name: scheme.name }, rings, now })
+  }
+  const believed = scheme.issuers ?? [...tools.issuers.keys()]
+  return createTokenAuthenticator({
+    scheme: name,
+    names: scheme.type === 'oauth2' || scheme.type === 'openIdConnect' ? 'scopes' : 'roles',
+    location: scheme.type === 'apiKey' ? { in: scheme.in, name: scheme.name } : { in: 'header', name: 'authorization' },
+    issuers: believed.map((issuer) => tools.issuers.get(issuer)!),
+    revoked,
+    now,
+    foreign: (text) => tools.keys.some((ring) => ring.recognizes(text)),
+  })
+}
+
+function compileRoute(
+  definition: Definition,
+  service: Service,
+  exception: RouteDefinition | undefined,
+  common: Common,
+  tools: RouteTools,
+): Route {
+  const { authenticators, crossing } = common
+  const base = service.definition
+  const security = exception?.security ?? base.security ?? definition.security ?? []
+  const forward = { ...base.forward, ...exception?.forward }
+  const propagator = build(propagators, forward.credentials ?? { type: 'passthrough' }, tools)
+  const identity = forward.identity ?? true
+  const headers = { ...base.forward?.headers, ...exception?.forward?.headers }
+  const compiled = compileSecurity(
+    security,
+    authenticators,
+    exception?.invalidCredentials ?? base.invalidCredentials ?? 'reject',
+  )
+  return {
+    id: exception ? `${service.name} ${exception.match}` : service.name,
+    service,
+    ...(exception && { match: exception.match }),
+    security: compiled,
+    declaredSecurity: security,
+    policies: policiesOf(base, exception, security.length === 0, common.policies),
+    propagator,
+    writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
+    staticFields: Object.entries(headers).flat(),
+    ...crossing([...mappedNames(identity), ...Object.keys(headers)], compiled.public && propagator.unchecked),
+    limits: { body: exception?.limits?.body ?? base.limits?.body ?? defaultBodyLimit },
+    ...(exception?.timeouts && { timeouts: { ...base.timeouts, ...definedOnly(exception.timeouts) } }),
+  }
+}
+
+/** A route tightens what its service allows; it replaces it only when it says so, or when it is public and asks nobody. */
+function policiesOf(
+  service: ServiceDefinition,
+  exception: RouteDefinition | undefined,
+  isPublic: boolean,
+  { compile }: Policies,
+): readonly AllowPolicy[] {
+  const inherited = exception && (exception.override || (isPublic && exception.security)) ? undefined : service.allow
+  const place = `/services/${service.name}`
+  return [
+    ...(inherited ? [compile(inherited, { pointer: `${place}/allow` })] : []),
+    ...(exception?.allow ? [compile(exception.allow, { pointer: `${place}/routes/${exception.match}/allow` })] : []),
+  ]
+}
+
+/**
+ * What crosses the gateway. Every credential it knows is taken off, whichever scheme the route asks for, and the
+ * propagator adds what may travel; only a public route whose service is shown everything keeps what the client sent.
+ * Functions are shared between routes that agree, because each remembers the names it has decided about.
+ */
+function createCrossings(authenticators: ReadonlyMap<string, Authenticator>) {
+  const named = (place: string) =>
+    [...authenticators.values()].flatMap(({ location }) => (location.in === place ? [location.name] : []))
+  const [headers, parameters, cookies] = [named('header'), new Set(named('query')), new Set(named('cookie'))]
+  const responseFields = createResponseFields({ cookies, owned: ['x-request-id'] })
+  const nothing: ReadonlySet<string> = new Set()
+  const known = new Map<string, ReturnType<typeof createRequestFields>>()
+
+  return function crossing(owned: readonly string[], unchecked: boolean) {
+    const key = JSON.stringify([owned, unchecked])
+    let requestFields = known.get(key)
+    if (!requestFields) {
+      requestFields = createRequestFields({ credentials: unchecked ? [] : headers, owned, cookies })
+      known.set(key, requestFields)
+    }
+    return { requestFields, responseFields, withheldParameters: unchecked ? nothing : parameters }
+  }
+}
+
+function definedOnly<T extends object>(value: T): { [K in keyof T]-?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as never
+}

@@ -1,0 +1,87 @@
+import type { SecurityRequirements } from '../authentication/identify.ts'
+import type { AllowPolicy } from '../authorization/allow.ts'
+import type { Definition, ServiceDefinition } from '../config/schema.ts'
+import type { DocsPage } from '../docs/docs-page.ts'
+import type { ReadClient } from '../http/forwarded.ts'
+import type { createRequestFields, createResponseFields } from '../http/intermediary.ts'
+import type { EmbeddedIssuer } from '../issuer/issuer.ts'
+import type { SecurityRequirement } from '../openapi/document.ts'
+import type { createIdentityWriter } from '../propagation/identity.ts'
+import type { Minter } from '../propagation/minter.ts'
+import type { Propagator } from '../propagation/propagator.ts'
+import type { Timeouts } from '../upstream/exchange.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { DocumentState, Documents } from './documents.ts'
+import type { Router } from './router.ts'
+
+/** What services.json means: compiled once, immutable, swapped whole. */
+export interface Gateway {
+  readonly definition: Definition
+  /** What clients see, without a trailing slash: `http://localhost:8080`. */
+  readonly publicUrl: string
+  readonly router: Router<Route>
+  readonly services: readonly Service[]
+  readonly documents: Documents
+  readonly docs: DocsPage
+  /** Peels the trusted proxies off. */
+  readonly readClient: ReadClient
+  /** The gateway's own tokens for services, and the keys they are signed with. */
+  readonly minter: Minter
+  /** The embedded issuer's endpoints, where there is one. */
+  readonly issuer: EmbeddedIssuer | undefined
+  readiness(): Readiness
+  /** Lets go of pools, sources and timers that no newer gateway took over. */
+  close(): Promise<void>
+}
+
+/** Whether requests would find what they need, service by service. */
+export interface Readiness {
+  readonly ready: boolean
+  readonly services: readonly ServiceReport[]
+}
+
+export interface ServiceReport {
+  readonly name: string
+  readonly available: boolean
+  readonly targets: ReturnType<Upstream['describe']>
+  readonly document: DocumentState
+}
+
+export interface Service {
+  readonly name: string
+  /** Without a trailing slash; empty for a service at the root. */
+  readonly prefix: string
+  readonly stripPath: boolean
+  readonly upstream: Upstream
+  readonly definition: ServiceDefinition
+  /** The operations of the document, where only these are exposed; undefined when everything is. */
+  exposed(): Router<true> | undefined
+}
+
+/** One row of the table of routes: everything that happens to a request, decided ahead of time. */
+export interface Route {
+  /** `orders` for the service's own row, `orders DELETE /{id}` for an exception. */
+  readonly id: string
+  readonly service: Service
+  /** As written in services.json, method and template below the service; absent for the service's own row. */
+  readonly match?: string
+  readonly security: SecurityRequirements
+  /** The same as OpenAPI writes it: what the document says and the route checks is one object. */
+  readonly declaredSecurity: readonly SecurityRequirement[]
+  /** All of them must permit. */
+  readonly policies: readonly AllowPolicy[]
+  readonly propagator: Propagator
+  /** Undefined when the service is not told who calls. */
+  readonly writeIdentity: ReturnType<typeof createIdentityWriter> | undefined
+  /** Header lines that services.json adds, flat. */
+  readonly staticFields: readonly string[]
+  /** What of the client's header fields goes on; see `http/intermediary.ts`. */
+  readonly requestFields: ReturnType<typeof createRequestFields>
+  /** What of the service's header fields comes back. */
+  readonly responseFields: ReturnType<typeof createResponseFields>
+  /** Query parameters that carry credentials and are taken off. */
+  readonly withheldParameters: ReadonlySet<string>
+  readonly limits: { readonly body: number }
+  /** Instead of those of the service. */
+  readonly timeouts?: Timeouts
+}

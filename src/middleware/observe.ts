@@ -1,0 +1,50 @@
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Step } from './state.ts'
+
+/**
+ * One log line and one measurement a request, when its answer has ended or its client has left.
+ * The line names route, caller and times; never a query, a token or a field value of the client.
+ */
+export function observe(log: Log, metrics: Metrics): Step {
+  return function observe(ctx, next) {
+    const started = performance.now()
+    metrics.inFlight(1)
+    ctx.res.once('close', () => {
+      const { id, head, route, identification, problem, outcome } = ctx.state
+      const duration = performance.now() - started
+      const status = ctx.res.headersSent ? ctx.res.statusCode : 499
+      const service = route?.service.name ?? ''
+      metrics.inFlight(-1)
+      metrics.request(service, ctx.method, status, duration / 1_000)
+      if (problem && problem.status < 500 && problem.status !== 404) metrics.refused(service, problem.code)
+      if (outcome?.failure) metrics.exchangeFailed(service, outcome.failure.who, outcome.failure.stage)
+      log.info(
+        {
+          id,
+          method: ctx.method,
+          path: head?.path,
+          status,
+          ms: round(duration),
+          route: route?.id,
+          client: head?.client.address,
+          subject: identification?.caller.subject,
+          problem: problem?.code,
+          upstream: outcome && {
+            status: outcome.status,
+            ms: outcome.firstByte && round(outcome.firstByte),
+            received: outcome.received,
+            sent: outcome.sent,
+            target: outcome.target,
+            attempts: outcome.attempts,
+            failure: outcome.failure && `${outcome.failure.who} ${outcome.failure.stage}`,
+          },
+        },
+        'request',
+      )
+    })
+    return next()
+  }
+}
+
+const round = (milliseconds: number) => Math.round(milliseconds * 10) / 10

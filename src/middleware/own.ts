@@ -1,0 +1,90 @@
+import Router from '@koa/router'
+import type { Middleware } from 'koa'
+import { Problem } from '../http/problem.ts'
+import { announce } from './announce.ts'
+import { send } from './send.ts'
+import type { State, Step, StepContext } from './state.ts'
+
+/**
+ * The gateway's own endpoints (Contract 2). A request whose first segment is none of theirs passes at the cost of one
+ * look-up; services can never stand at these paths.
+ *
+ * @koa/router serves here, and only here: it tries its routes one by one and decodes parameters (docs/decisions).
+ */
+export function ownEndpoints(issuer: Middleware): Step {
+  const router = new Router<State>({ sensitive: true, strict: true, exclusive: true })
+
+  router.get('/livez', (ctx) => {
+    ctx.set('Cache-Control', 'no-store')
+    ctx.body = { status: 'alive' }
+  })
+  router.get('/readyz', readiness)
+  router.get('/openapi.json', (ctx) => send(ctx, ctx.state.gateway.documents.published.json))
+  router.get('/openapi.yaml', (ctx) => send(ctx, ctx.state.gateway.documents.published.yaml))
+  router.get('/openapi/:file', serviceDocument)
+  router.get(/^\/docs(?:\/|$)/, docsPage)
+
+  const answer = router.routes()
+  const refuse = methodNotAllowed(router)
+  return function ownEndpoints(ctx, next) {
+    const { path } = ctx.state.head
+    const end = path.indexOf('/', 1)
+    const first = end < 0 ? path.slice(1) : path.slice(1, end)
+    if (!firstSegments.has(first)) return next()
+    // The library reads the raw request; it shall see what everybody else sees.
+    ctx.url = ctx.state.head.target
+    announce(ctx)
+    const toServices = first === '.well-known' ? next : () => refuse(ctx)
+    return issuer(ctx, () => answer(ctx as never, toServices as never) as Promise<void>)
+  }
+}
+
+const firstSegments = new Set([
+  'docs',
+  'openapi',
+  'openapi.json',
+  'openapi.yaml',
+  'oauth2',
+  'token',
+  '.well-known',
+  'livez',
+  'readyz',
+])
+
+function readiness(ctx: StepContext): void {
+  const { ready, services } = ctx.state.gateway.readiness()
+  ctx.status = ready ? 200 : 503
+  ctx.set('Cache-Control', 'no-store')
+  if (!ready) ctx.set('Retry-After', '1')
+  ctx.body = { status: ready ? 'ready' : 'not-ready', services }
+}
+
+function serviceDocument(ctx: StepContext & { params: Record<string, string> }): void {
+  const name = /^(.+)\.json$/.exec(ctx.params['file'] ?? '')?.[1]
+  const document = name === undefined ? undefined : ctx.state.gateway.documents.published.byService.get(name)
+  if (!document)
+    throw new Problem('not-found', 'There is no service of this name; /openapi/{service}.json has its document')
+  send(ctx, document)
+}
+
+function docsPage(ctx: StepContext): void {
+  const asset = ctx.state.gateway.docs.find(ctx.path)
+  if (!asset) throw new Problem('not-found', 'The documentation page has no such file')
+  ctx.set(asset.fields)
+  if (asset.status !== 200) {
+    ctx.status = asset.status
+    ctx.body = null
+    return
+  }
+  send(ctx, asset)
+}
+
+/** RFC 9110 §15.5.6: 405 with `Allow` where only the method is wrong. */
+function methodNotAllowed(router: Router<State>) {
+  return (ctx: StepContext): never => {
+    const allowed = new Set(router.match(ctx.path, ctx.method).path.flatMap(({ methods }) => methods))
+    if (allowed.size === 0) throw new Problem('not-found', 'The gateway has no endpoint at this path')
+    const methods = [...allowed].sort().join(', ')
+    throw new Problem('method-not-allowed', `This path offers ${methods}`, { fields: { Allow: methods } })
+  }
+}

@@ -1,0 +1,33 @@
+import type { StepContext } from './state.ts'
+
+/** Bytes made once and sent many times. */
+export interface Representation {
+  /** The value of `Content-Type`. */
+  readonly type: string
+  readonly body: Buffer
+  /** The same in the content codings of RFC 9110 §8.4.1. */
+  readonly gzip?: Buffer | undefined
+  readonly brotli?: Buffer | undefined
+  /** Quoted, weak where the coding does not change it (RFC 9110 §8.8.3). */
+  readonly etag: string
+  readonly cacheControl: string
+}
+
+/** Answer GET and HEAD with a representation: the best coding the client takes, 304 when it has it already (RFC 9110 §13.1.2). */
+export function send(ctx: StepContext, representation: Representation): void {
+  const { type, body, gzip, brotli, etag, cacheControl } = representation
+  ctx.set('ETag', etag)
+  ctx.set('Cache-Control', cacheControl)
+  ctx.set('X-Content-Type-Options', 'nosniff')
+  if (gzip || brotli) ctx.vary('Accept-Encoding')
+  ctx.status = 200
+  if (ctx.fresh) {
+    ctx.status = 304
+    return
+  }
+  const coding = gzip || brotli ? ctx.acceptsEncodings('br', 'gzip', 'identity') : 'identity'
+  const coded = coding === 'br' ? brotli : coding === 'gzip' ? gzip : undefined
+  if (coded) ctx.set('Content-Encoding', String(coding))
+  ctx.set('Content-Type', type)
+  ctx.body = coded ?? body
+}

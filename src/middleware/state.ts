@@ -1,0 +1,39 @@
+import type { Middleware, ParameterizedContext } from 'koa'
+import type { Identification } from '../authentication/identify.ts'
+import type { Gateway, Route } from '../gateway/gateway.ts'
+import type { Found } from '../gateway/router.ts'
+import type { Problem } from '../http/problem.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import type { Outcome } from '../upstream/exchange.ts'
+
+/** What the steps of `app.ts` leave for those below and for the log. Each step owns what it writes. */
+export interface State {
+  /** The request id; observe. */
+  id: string
+  /**
+   * Header lines that every answer carries, flat: the request id, and what CORS and limits add. Kept apart from the
+   * response until its head is written, because a list of lines is written faster than fields that were set one by one.
+   */
+  announced: string[]
+  /** The revision this request keeps until its answer has ended; pin. */
+  gateway: Gateway
+  /** What everybody reads instead of the raw request; guard. */
+  head: RequestHead
+  /** Which row answers, and the raw values of its template's parameters; route. */
+  route: Route
+  found: Found<Route>
+  /** Who calls; authenticate. */
+  identification: Identification
+  /** The header lines the service will get, flat; propagate. */
+  fields: string[]
+  /** Path and query the service will get; propagate. */
+  target: string
+  /** How the exchange with the service went; forward. */
+  outcome: Outcome
+  /** What the request was answered with when it ended badly; problems. */
+  problem: Problem
+}
+
+/** Each step finds what the steps above it left, and nothing more is promised. */
+export type Step = Middleware<State>
+export type StepContext = ParameterizedContext<State>

@@ -1,0 +1,110 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { serverOptions } from './http/guard.ts'
+import { Problem } from './http/problem.ts'
+import { closingResponse, parserProblem } from './http/refusal.ts'
+import type { Log } from './telemetry/log.ts'
+
+export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
+
+/** A port cannot be had; the message says which, and how to choose another. */
+export class CannotListen extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'CannotListen'
+  }
+}
+
+export interface ListenOptions {
+  readonly host: string
+  /** 0 lets the system choose. */
+  readonly port: number
+  /** The environment variable that changes the port, for the message when it is taken. */
+  readonly variable: string
+  readonly log: Log
+}
+
+/**
+ * One listening port. It is bound before anything else is made, because what the gateway says about itself depends on
+ * the port it got; until `serve` is called every request is told to come back.
+ */
+export class Listener {
+  readonly #server: Server
+  readonly #open = new Set<ServerResponse>()
+  #handler: Handler = starting
+  #draining = false
+
+  private constructor(server: Server, log: Log) {
+    this.#server = server
+    const handle: Handler = (req, res) => {
+      this.#open.add(res)
+      res.once('close', () => this.#open.delete(res))
+      // RFC 9112 §9.6: a connection that will be closed after this answer says so.
+      if (this.#draining) res.shouldKeepAlive = false
+      return this.#handler(req, res)
+    }
+    server.on('request', handle)
+    // Otherwise Node says `100 Continue`, or 417, before anybody has looked at the request.
+    server.on('checkContinue', handle)
+    server.on('checkExpectation', handle)
+    server.on('clientError', (error, socket) => {
+      if (!socket.writable || socket.destroyed) return
+      socket.end(closingResponse(parserProblem(error), 'unread'))
+      // A client that does not read its answer would keep the connection.
+      setTimeout(() => socket.destroy(), 1_000).unref()
+    })
+    server.on('error', (error) => log.error({ err: error }, 'the listener failed'))
+  }
+
+  static async listen({ host, port, variable, log }: ListenOptions): Promise<Listener> {
+    const server = createServer({ ...serverOptions, shouldUpgradeCallback: () => false })
+    server.maxHeadersCount = 0 // the guard counts; Node would drop the rest without a word
+    server.requestTimeout = 0 // uploads are watched for silence, not for length (upstream/upload.ts)
+    server.keepAliveTimeout = 65_000 // longer than the load balancers in front usually wait
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ host, port, backlog: 1_024 }, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    }).catch((cause: NodeJS.ErrnoException) => {
+      throw new CannotListen(explain(cause, host, port, variable), { cause })
+    })
+    return new Listener(server, log)
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  serve(handler: Handler): void {
+    this.#handler = handler
+  }
+
+  /** Takes no more connections, lets running requests end for at most `grace` milliseconds, then cuts what is left. */
+  async close(grace: number): Promise<void> {
+    this.#draining = true
+    for (const res of this.#open) if (!res.headersSent) res.shouldKeepAlive = false
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const idle = setInterval(() => this.#server.closeIdleConnections(), 50)
+    const cut = setTimeout(() => this.#server.closeAllConnections(), grace)
+    await closed
+    clearInterval(idle)
+    clearTimeout(cut)
+  }
+}
+
+function starting(_req: IncomingMessage, res: ServerResponse): void {
+  const problem = new Problem('starting', 'The gateway has just been started; try again in a moment')
+  res.writeHead(problem.status, { 'Content-Type': 'application/problem+json', 'Retry-After': '1', Connection: 'close' })
+  res.end(JSON.stringify(problem.body('starting')))
+}
+
+function explain({ code, message }: NodeJS.ErrnoException, host: string, port: number, variable: string): string {
+  if (code === 'EADDRINUSE')
+    return `port ${port} on ${host} is taken; set ${variable} to a free one, as in ${variable}=${port + 10}`
+  if (code === 'EACCES') return `port ${port} may not be used by this user; set ${variable} to one above 1023`
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+    return `this machine has no address ${host} to listen on; set HOST`
+  return `cannot listen on ${host}:${port}: ${message}`
+}
