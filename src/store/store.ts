@@ -2,9 +2,12 @@
  * What the gateway must remember: issuer state, API keys, revocations, last good documents and key sets.
  * One contract, one test suite (`test/contracts/store.ts`), several implementations.
  *
+ * Collections and channels are named in the code, with letters, digits, "." and "-"; keys and groups are any text.
  * An outage surfaces as `StoreUnavailable`; nothing here waits longer than 250 ms for a remote store.
  */
 export interface Store {
+  /** False when everything is forgotten as soon as the process ends. */
+  readonly durable: boolean
   get<T extends Json = Json>(collection: string, key: string): Promise<Entry<T> | undefined>
   /** Create or replace. */
   put(collection: string, key: string, value: Json, options?: WriteOptions): Promise<void>
@@ -20,8 +23,11 @@ export interface Store {
   list<T extends Json = Json>(collection: string, options?: { readonly group?: string }): Promise<Entry<T>[]>
   /** Tell every instance that shares the store, this one included, about something; best effort, within 1 s. */
   publish(channel: string, message: Json): Promise<void>
-  /** Hear what is published. Returns how to stop. */
-  subscribe(channel: string, listener: (message: Json) => void): () => void
+  /**
+   * Hear what is published. Returns how to stop. `missed` is called whenever messages may have passed unheard: once
+   * the subscription stands, where that takes time, and after every lost connection. Reload then what they announce.
+   */
+  subscribe(channel: string, listener: (message: Json) => void, missed?: () => void): () => void
   /** Rejects with `StoreUnavailable` when the store cannot answer. */
   ping(): Promise<void>
   close(): Promise<void>
