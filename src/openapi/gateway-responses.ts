@@ -1,0 +1,93 @@
+import { problems } from '../http/problem.ts'
+import type { EnforcedSecurity, JsonObject } from './document.ts'
+
+/**
+ * The gateway's own answers, described once and referred to by every operation. No service's component can have
+ * these names: theirs have an underscore.
+ */
+const shared = {
+  Unauthorized: {
+    status: '401',
+    description: 'No valid credential was sent. `WWW-Authenticate` says which are accepted.',
+    headers: { 'WWW-Authenticate': { description: 'RFC 9110 §11.6.1, RFC 6750 §3', schema: { type: 'string' } } },
+    code: 'no-credentials',
+  },
+  Forbidden: {
+    status: '403',
+    description: 'The caller is known and may not do this.',
+    headers: {},
+    code: 'insufficient-role',
+  },
+  TooManyRequests: {
+    status: '429',
+    description: 'A limit was reached. `Retry-After` says when to come back.',
+    headers: { 'Retry-After': { description: 'Seconds (RFC 9110 §10.2.3)', schema: { type: 'integer' } } },
+    code: 'rate-limited',
+  },
+  BadGateway: {
+    status: '502',
+    description: 'The service could not be reached, or its answer was not valid HTTP.',
+    headers: {},
+    code: 'upstream-unreachable',
+  },
+  GatewayTimeout: {
+    status: '504',
+    description: 'The service did not answer in time.',
+    headers: {},
+    code: 'upstream-timeout',
+  },
+} as const satisfies Record<
+  string,
+  { status: string; description: string; headers: JsonObject; code: keyof typeof problems }
+>
+
+type Name = keyof typeof shared
+
+/** The responses of an operation with the gateway's own, in the order of their codes; the backend's word wins. */
+export function gatewayResponses(enforced: EnforcedSecurity, responses: JsonObject): JsonObject {
+  const names: Name[] = []
+  if (enforced.security.length > 0) names.push('Unauthorized', 'Forbidden')
+  if (enforced.limited) names.push('TooManyRequests')
+  names.push('BadGateway', 'GatewayTimeout')
+  const result: JsonObject = { ...responses }
+  for (const name of names) {
+    const { status } = shared[name]
+    if (!Object.hasOwn(result, status)) result[status] = { $ref: `#/components/responses/${name}` }
+  }
+  return result
+}
+
+/** `components` that the answers above need. */
+export function gatewayComponents(): { responses: JsonObject; schemas: JsonObject } {
+  const responses: JsonObject = {}
+  for (const [name, { description, headers, code, status }] of Object.entries(shared)) {
+    const example = {
+      type: `urn:sallyport:problem:${code}`,
+      title: problems[code].title,
+      status: Number(status),
+      code,
+      detail: problems[code].title,
+      instance: '01JD3K2V9Q0000000000000000',
+    }
+    responses[name] = {
+      description,
+      ...(Object.keys(headers).length > 0 ? { headers } : {}),
+      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' }, example } },
+    }
+  }
+  return { responses, schemas: { Problem: problemSchema } }
+}
+
+const problemSchema = {
+  type: 'object',
+  description: 'What went wrong (RFC 9457).',
+  required: ['type', 'title', 'status', 'code', 'detail', 'instance'],
+  properties: {
+    type: { type: 'string', format: 'uri', description: 'The kind of problem, as a URI.' },
+    title: { type: 'string', description: 'What this kind of problem is called.' },
+    status: { type: 'integer', description: 'The status code of the answer.' },
+    code: { type: 'string', description: 'The kind of problem, for programs. Stable.' },
+    detail: { type: 'string', description: 'What happened this time.' },
+    instance: { type: 'string', description: 'The id of the request, also in the log of the gateway.' },
+  },
+} as const satisfies JsonObject

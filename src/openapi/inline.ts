@@ -1,0 +1,59 @@
+import type { JsonObject } from './document.ts'
+import { copyPlain, isObject, members, put } from './plain.ts'
+import type { Report } from './report.ts'
+import type { Resolver } from './resolver.ts'
+import { isReference, type Place, pointerOf, removeAll, type Target, walk } from './walk.ts'
+
+/** Path items that refer to each other twice double with every step: what is far beyond real documents is refused. */
+const inlineLimit = 20_000
+
+/**
+ * Put copies in the place of references to path items, operations and (3.2) media types. A path item that serves two
+ * paths has two sets of operations, each with an id of its own, and operations may not be references at all.
+ *
+ * The specification leaves open what members beside the `$ref` of a path item mean: here they win over those it
+ * points to.
+ */
+export function inlineShared(document: JsonObject, resolver: Resolver, report: Report): void {
+  const origins = new Map<object, object>()
+  const removals: Place[] = []
+  let copies = 0
+  const inline = (node: JsonObject, place: Place) => {
+    if (place.kind !== 'PathItem' && place.kind !== 'Operation' && place.kind !== 'MediaType') return
+    const reference = node.$ref as string
+    const found = resolver.resolve(reference, place.kind, place)
+    const why = 'missing' in found ? found.missing : refusal(found.target, place)
+    if (why === undefined && 'target' in found) {
+      origins.set(node, found.target.value as object)
+      delete node.$ref
+      for (const [name, member] of members(found.target.value)) {
+        if (!Object.hasOwn(node, name)) put(node, name, copyPlain(member))
+      }
+      // A reference to a reference: once more.
+      if (isReference(node)) inline(node, place)
+      return
+    }
+    const code = reference.startsWith('#') ? 'unresolved-reference' : 'external-reference'
+    report.warning(code, `the reference "${reference}" was left out: ${why}`, pointerOf(place))
+    delete node.$ref
+    if (place.kind !== 'PathItem') removals.push(place)
+  }
+  const refusal = (target: Target, place: Place): string | undefined => {
+    if (target.kind !== undefined && target.kind !== place.kind) return `it leads to a ${target.kind}`
+    copies += 1
+    if (copies > inlineLimit) return `more than ${inlineLimit} path items are references`
+    for (let at: Place | undefined = place; at; at = at.up) {
+      if (at.node === target.value || origins.get(at.node) === target.value) return 'it contains itself'
+    }
+    return undefined
+  }
+  walk(document, 'Document', { reference: inline })
+  removeAll(removals)
+}
+
+/** Sections whose every use has become a copy. */
+export function dropShared(document: JsonObject): void {
+  if (!isObject(document.components)) return
+  delete document.components.pathItems
+  delete document.components.mediaTypes
+}

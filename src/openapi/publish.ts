@@ -1,0 +1,205 @@
+import { renameVariables } from './arrange.ts'
+import { check } from './check.ts'
+import { digest } from './digest.ts'
+import type { Finding, JsonObject, SecurityRequirement, ServiceSource } from './document.ts'
+import { gatewayComponents } from './gateway-responses.ts'
+import { shapeOf } from './paths.ts'
+import { copyPlain, isObject, members, own, put } from './plain.ts'
+import { createReport } from './report.ts'
+import { leaveOut, type Part, secure } from './secure.ts'
+
+export interface PublishSettings {
+  readonly info: { readonly title: string; readonly version: string; readonly description?: string }
+  /** Where clients find the gateway; the only server of the document. */
+  readonly publicUrl: string
+  /** OpenAPI Security Scheme Objects by name, without the keys that say how the gateway checks them. */
+  readonly securitySchemes: Readonly<Record<string, JsonObject>>
+  /** The gateway's default; every operation says its own all the same. */
+  readonly security?: readonly SecurityRequirement[]
+  /** The gateway's own operations (`own.ts`). */
+  readonly own?: OwnPart
+}
+
+export interface OwnPart {
+  readonly paths: JsonObject
+  readonly components: JsonObject
+  readonly tags: readonly JsonObject[]
+}
+
+export interface Publication {
+  /** The one document for everything behind the gateway. */
+  readonly document: JsonObject
+  /** One for each service, with the same names and the same security schemes. */
+  readonly byService: ReadonlyMap<string, JsonObject>
+  readonly findings: readonly Finding[]
+}
+
+/** Digest and secure in one go. The input is left as it is; the result can be kept until it changes. */
+export function preparePart(source: ServiceSource): Part {
+  return secure(digest(source), (method, path) => source.enforced(method, path), source.stale)
+}
+
+/**
+ * Put the parts together. The result depends on the parts alone, not on their order: services stand in the order of
+ * their names, and what stands in a part keeps its order.
+ *
+ * A part that does not hold together is left out with an error; so is the operation that another service answers.
+ */
+export function publish(parts: readonly Part[], settings: PublishSettings): Publication {
+  const sorted = [...parts].sort((one, other) => (one.service < other.service ? -1 : 1))
+  const findings: Finding[] = []
+  const sound: Part[] = []
+  for (const part of withoutConflicts(sorted, settings, findings)) {
+    findings.push(...part.findings)
+    const faults = check(assemble([part], settings, undefined))
+    if (faults.length === 0) {
+      sound.push(part)
+      continue
+    }
+    const report = createReport(part.service)
+    for (const { pointer, message } of faults)
+      report.error('not-published', `the service is left out: ${message}`, pointer)
+    findings.push(...report.findings)
+    sound.push(withoutOperations(part))
+  }
+  return {
+    document: assemble(sound, settings, settings.own),
+    byService: new Map(sound.map((part) => [part.service, assembleOne(part, settings)])),
+    findings,
+  }
+}
+
+function assemble(parts: readonly Part[], settings: PublishSettings, own_: OwnPart | undefined): JsonObject {
+  const paths: JsonObject = {}
+  const webhooks: JsonObject = {}
+  const components: JsonObject = { ...gatewayComponents(), securitySchemes: { ...settings.securitySchemes } }
+  const tags: JsonObject[] = []
+  const groups: JsonObject[] = []
+  const services: JsonObject = {}
+  const take = (from: OwnPart) => {
+    merge(paths, from.paths)
+    for (const [section, holder] of members(from.components)) {
+      const target = isObject(components[section]) ? components[section] : {}
+      components[section] = merge(target, holder)
+    }
+    const names = new Set(tags.map(({ name }) => name))
+    const more = from.tags.filter(({ name }) => !names.has(name))
+    tags.push(...more)
+    return more.map(({ name }) => name)
+  }
+  if (own_) groups.push({ name: 'gateway', tags: take(own_) })
+  for (const part of parts) {
+    merge(webhooks, part.document.webhooks)
+    groups.push({ name: part.service, tags: take({ ...part.document, tags: tagsOf(part) }) })
+    services[part.service] = part.stale ? { ...part.about, stale: part.stale } : part.about
+  }
+  return {
+    openapi: '3.1.1',
+    info: { ...settings.info },
+    servers: [{ url: settings.publicUrl }],
+    ...(settings.security ? { security: settings.security } : {}),
+    tags,
+    paths,
+    ...(Object.keys(webhooks).length > 0 ? { webhooks } : {}),
+    components,
+    'x-tagGroups': groups,
+    'x-sallyport-services': services,
+  }
+}
+
+function assembleOne(part: Part, settings: PublishSettings): JsonObject {
+  const document = assemble([part], settings, undefined)
+  const { description } = tagsOf(part)[0]!
+  document.info = {
+    title: `${settings.info.title}: ${part.service}`,
+    ...(typeof description === 'string' ? { description } : {}),
+    version: settings.info.version,
+  }
+  return document
+}
+
+/** The service's tag says when the part is an old copy. */
+function tagsOf(part: Part): readonly JsonObject[] {
+  const [first, ...rest] = part.document.tags
+  if (!part.stale) return part.document.tags
+  const since = new Date(part.stale.since * 1_000).toISOString()
+  const note = `**The description of this service is a copy of ${since}**: ${part.stale.reason}.`
+  const description = typeof first!.description === 'string' ? `${note}\n\n${first!.description}` : note
+  return [{ ...first, description, 'x-sallyport-stale': { since, reason: part.stale.reason } }, ...rest]
+}
+
+function merge(target: JsonObject, source: unknown): JsonObject {
+  for (const [name, value] of members(source)) {
+    const there = own(target, name)
+    // Two services can have operations of one path; their methods differ by then.
+    put(target, name, isObject(there) && isObject(value) ? { ...there, ...value } : value)
+  }
+  return target
+}
+
+function withoutOperations(part: Part): Part {
+  const [tag] = part.document.tags
+  return { ...part, operations: [], document: { paths: {}, webhooks: {}, components: {}, tags: [tag!] } }
+}
+
+/**
+ * Two services may be mounted so that they document the same request. The router sends it to the one with the longer
+ * prefix; of two with the same, the first by name is shown. The gateway's own paths come before both.
+ */
+function withoutConflicts(sorted: readonly Part[], settings: PublishSettings, findings: Finding[]): readonly Part[] {
+  const claims = new Map<string, string>()
+  const keys = new Map<string, string>()
+  for (const [path, item] of members(settings.own?.paths)) {
+    keys.set(shapeOf(path), path)
+    for (const [method] of members(item)) claims.set(`${method.toUpperCase()} ${shapeOf(path)}`, 'the gateway itself')
+  }
+  const lost = new Map<Part, Part['operations'][number][]>()
+  const byPriority = [...sorted].sort((one, other) => other.prefix.length - one.prefix.length)
+  const moved = new Map<Part, Map<string, string>>()
+  for (const part of byPriority) {
+    for (const operation of part.operations) {
+      const shape = shapeOf(operation.published)
+      const claim = `${operation.method} ${shape}`
+      const winner = claims.get(claim)
+      if (winner !== undefined) {
+        lost.set(part, [...(lost.get(part) ?? []), operation])
+        const message = `${operation.method} ${operation.published} is answered by ${winner} and is not shown for ${part.service}; give one of them another path`
+        findings.push({ service: part.service, severity: 'error', code: 'path-conflict', message })
+        continue
+      }
+      claims.set(claim, part.service)
+      const key = keys.get(shape)
+      if (key === undefined) keys.set(shape, operation.published)
+      else if (key !== operation.published) {
+        const paths = moved.get(part) ?? new Map<string, string>()
+        moved.set(part, paths.set(operation.published, key))
+      }
+    }
+  }
+  return sorted.map((part) => {
+    const remaining = lost.has(part) ? leaveOut(part, lost.get(part)!) : part
+    return moved.has(part) ? movePaths(remaining, moved.get(part)!) : remaining
+  })
+}
+
+/** Another service has the same path with other variable names: theirs are taken over. */
+function movePaths(part: Part, moved: ReadonlyMap<string, string>): Part {
+  const paths: JsonObject = {}
+  for (const [path, item] of members(part.document.paths)) {
+    const key = moved.get(path)
+    if (key === undefined) {
+      put(paths, path, item)
+      continue
+    }
+    const copy = copyPlain(item) as JsonObject
+    for (const operation of Object.values(copy)) {
+      if (isObject(operation)) renameVariables(operation, path, key, { components: part.document.components })
+    }
+    put(paths, key, copy)
+  }
+  const operations = part.operations.map((operation) => {
+    const published = moved.get(operation.published)
+    return published === undefined ? operation : { ...operation, published }
+  })
+  return { ...part, operations, document: { ...part.document, paths } }
+}

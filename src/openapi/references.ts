@@ -1,0 +1,154 @@
+import { settleMapping, spellOutImplicitValues } from './discriminators.ts'
+import type { JsonObject } from './document.ts'
+import { resolveExamples } from './examples.ts'
+import { dropShared, inlineShared } from './inline.ts'
+import { copyPlain, isObject, own, put } from './plain.ts'
+import { decodeFragment, fromPointer, toFragment, toPointer } from './pointer.ts'
+import type { Report } from './report.ts'
+import { createResolver } from './resolver.ts'
+import { follow, type Kind, type Place, pointerOf, removeAll, replace, sections, type Target, walk } from './walk.ts'
+
+/**
+ * Makes every reference of a document simple and sound, in place:
+ *
+ * 1. path items and operations that are references become copies, because each use needs its own operation ids;
+ * 2. every `$ref`, `discriminator.mapping` value and `operationRef` becomes a JSON pointer from the root of the
+ *    document, whatever `$id`, anchor, file name or encoding it was written with; `$id` and `$anchor` then go;
+ * 3. what a reference finds outside of `components` (in paths, webhooks, vendor extensions, `#/definitions`) gets a
+ *    component of its own, so that it stays right when paths move or are left out;
+ * 4. what leads nowhere, to another file or to another host is never followed: the place is left valid and marked;
+ * 5. implicit discriminator values, which are component names, are written out, because the names will change.
+ *
+ * Runs after Swagger 2.0 has become 3.0 and before anything is renamed. `self` is the file name of the document.
+ */
+export function settleReferences(document: JsonObject, report: Report, self?: string): void {
+  const selves = new Set([own(document, '$self'), self].filter((name) => typeof name === 'string' && name !== ''))
+  const resolver = createResolver(document, selves as Set<string>)
+  inlineShared(document, resolver, report) // 1
+
+  const dynamic = dynamicAnchors(document)
+  const lifted = new Map<string, string>()
+  const removals: Place[] = []
+  const visitor = {
+    reference(node: JsonObject, place: Place) {
+      const settled = settle(node.$ref as string, place.kind, place)
+      if (settled !== undefined) node.$ref = settled
+      else abandon(node, place)
+    },
+    Schema: settleSchema,
+    Discriminator(node: JsonObject, place: Place) {
+      settleMapping(node, document, (reference) => settle(reference, 'Schema', place))
+    },
+    Link: settleLink,
+  }
+  walk(document, 'Document', visitor) // 2 3 4
+  removeAll(removals)
+  resolveExamples(document)
+  walk(document, 'Document', { Schema: dropNames })
+  dropShared(document)
+  spellOutImplicitValues(document) // 5
+
+  /** The reference as a pointer from the root; undefined when it leads nowhere it may lead. */
+  function settle(reference: string, kind: Kind, place: Place): string | undefined {
+    const found = resolver.resolve(reference, kind, place)
+    if ('missing' in found) return complain(reference, place, found.missing)
+    const { target } = found
+    const [root, section] = target.tokens
+    if (target.kind !== undefined && target.kind !== kind) {
+      return complain(reference, place, `it leads to a ${target.kind}, and this is the place of a ${kind}`)
+    }
+    const stays = root === 'components' && section !== 'pathItems' && section !== 'mediaTypes'
+    if (stays && target.kind === kind) return toFragment(target.tokens)
+    return toFragment(['components', sections[kind as keyof typeof sections], lift(target, kind)])
+  }
+
+  /** The name of a component that is a copy of what was found. */
+  function lift(target: Target, kind: Kind): string {
+    const key = `${kind}${toPointer(target.tokens)}`
+    const known = lifted.get(key)
+    if (known !== undefined) return known
+    const section = sections[kind as keyof typeof sections]
+    document.components = isObject(document.components) ? document.components : {}
+    const components = document.components as JsonObject
+    components[section] = isObject(components[section]) ? components[section] : {}
+    const holder = components[section] as JsonObject
+    const wanted = target.tokens.length === 2 ? target.tokens[1]! : target.tokens.join('_')
+    let name = wanted
+    for (let count = 2; Object.hasOwn(holder, name); count += 1) name = `${wanted}_${count}`
+    lifted.set(key, name)
+    const copy = copyPlain(target.value)
+    put(holder, name, copy)
+    const root: Place = { node: document, kind: 'Document', up: undefined, field: '', key: undefined }
+    const up: Place = { node: components, kind: 'Components', up: root, field: 'components', key: undefined }
+    walk(copy, kind, visitor, { up, field: section, key: name })
+    return name
+  }
+
+  function settleSchema(node: JsonObject, place: Place): void {
+    if (Object.hasOwn(node, '$ref') && typeof node.$ref !== 'string') {
+      report.warning('reference-not-text', 'a "$ref" that is not a string was removed', pointerOf(place))
+      delete node.$ref
+    }
+    for (const keyword of ['$dynamicRef', '$recursiveRef']) {
+      const reference = own(node, keyword)
+      if (reference === undefined) continue
+      if (typeof reference === 'string' && dynamic.has(reference.slice(1)) && reference.startsWith('#')) continue
+      // Without a dynamic anchor it is an ordinary reference (JSON Schema 2020-12 core §8.2.3.2).
+      delete node[keyword]
+      const settled = typeof reference === 'string' ? settle(reference, 'Schema', place) : undefined
+      if (settled !== undefined && !Object.hasOwn(node, '$ref')) node.$ref = settled
+    }
+  }
+
+  function settleLink(node: JsonObject, place: Place): void {
+    if (typeof node.operationRef !== 'string') return
+    const [uri = '', fragment = ''] = node.operationRef.split('#', 2)
+    const local = uri === '' || selves.has(uri)
+    const tokens = fromPointer(decodeFragment(fragment))
+    const target = local && tokens[0] === 'paths' && tokens.length === 3 ? follow(document, tokens) : undefined
+    if (target?.kind === 'Operation') {
+      node.operationRef = toFragment(tokens)
+      return
+    }
+    const why = local ? 'there is no such operation' : 'it leads to another document'
+    report.warning('link-unresolved', `the link to "${node.operationRef}" was left out: ${why}`, pointerOf(place))
+    removals.push(place)
+  }
+
+  /** Leave a place valid without what it pointed to. */
+  function abandon(node: JsonObject, place: Place): void {
+    const reference = node.$ref as string
+    // The text of an external reference may be an internal address.
+    const mark = reference.startsWith('#') ? reference : 'external'
+    if (place.kind === 'Schema') {
+      delete node.$ref
+      node['x-sallyport-unresolved'] = mark
+    } else if (place.kind === 'Response') {
+      replace(place, { description: '', 'x-sallyport-unresolved': mark })
+    } else {
+      removals.push(place)
+    }
+  }
+
+  function complain(reference: string, place: Place, why: string): undefined {
+    const code = reference.startsWith('#') ? 'unresolved-reference' : 'external-reference'
+    report.warning(code, `the reference "${reference}" was left out: ${why}`, pointerOf(place))
+  }
+}
+
+/** With every reference a pointer from the root, names inside of schemas only invite collisions between services. */
+function dropNames(node: JsonObject): void {
+  delete node.$id
+  delete node.$anchor
+}
+
+/** The names that `$dynamicRef` may mean; their schemas keep them. */
+function dynamicAnchors(document: JsonObject): ReadonlySet<string> {
+  const found = new Set<string>()
+  walk(document, 'Document', {
+    Schema({ $dynamicAnchor }) {
+      if (typeof $dynamicAnchor === 'string') found.add($dynamicAnchor)
+    },
+  })
+  return found
+}

@@ -1,0 +1,124 @@
+import type { JsonObject } from './document.ts'
+import { componentText, distinct } from './names.ts'
+import { isObject, items, own, put, renameKeys } from './plain.ts'
+import { decodeFragment, fromPointer, toFragment } from './pointer.ts'
+import type { Report } from './report.ts'
+import { follow, type Place, pointerOf, removeAll, replace, walk } from './walk.ts'
+
+export interface Renaming {
+  readonly service: string
+  /** New ids by operation. */
+  readonly operationIds: ReadonlyMap<JsonObject, string>
+  /** New ids by the one that was written; of repeated ones the first. */
+  readonly idsByOldId: ReadonlyMap<string, string>
+  readonly tags: ReadonlyMap<string, string>
+  /** Where an operation is published, for links that name it by its place; undefined when it is not. */
+  readonly publishedPath: (path: string, method: string) => string | undefined
+}
+
+/**
+ * Give every name of a settled document (`references.ts`) its place in the service's own namespace, in place:
+ * components, operation ids, tags, dynamic anchors, webhooks, and whatever refers to any of them.
+ *
+ * What refers to something that a repair has taken out is left valid, as an unresolved reference is.
+ */
+export function rename(document: JsonObject, renaming: Renaming, report: Report): void {
+  const { service } = renaming
+  const names = componentNames(document, service)
+  const removals: Place[] = []
+
+  /** The reference under its new name; undefined when there is nothing there (any more). */
+  function renamed(reference: unknown): string | undefined {
+    if (typeof reference !== 'string' || !reference.startsWith('#/')) return undefined
+    const tokens = fromPointer(decodeFragment(reference.slice(1)))
+    const [root, section = '', name = '', ...deeper] = tokens
+    const renamedTo = root === 'components' ? names.get(section)?.get(name) : undefined
+    if (renamedTo === undefined) return undefined
+    if (deeper.length > 0 && !follow(document, tokens)) return undefined
+    return toFragment(['components', section, renamedTo, ...deeper])
+  }
+
+  walk(document, 'Document', {
+    reference(node, place) {
+      const reference = renamed(node.$ref)
+      if (reference !== undefined) {
+        node.$ref = reference
+        return
+      }
+      report.warning(
+        'unresolved-reference',
+        `the reference "${node.$ref}" leads to what was left out`,
+        pointerOf(place),
+      )
+      if (place.kind === 'Schema') delete node.$ref
+      else if (place.kind === 'Response') replace(place, { description: '' })
+      else removals.push(place)
+    },
+    Schema(node) {
+      // Without a prefix, the anchors of two services would be one.
+      if (typeof node.$dynamicAnchor === 'string') node.$dynamicAnchor = `${service}_${node.$dynamicAnchor}`
+      if (typeof node.$dynamicRef === 'string') node.$dynamicRef = `#${service}_${node.$dynamicRef.slice(1)}`
+    },
+    Discriminator(node) {
+      const { mapping } = node
+      if (isObject(mapping)) {
+        for (const [value, reference] of Object.entries(mapping)) {
+          const schema = renamed(reference)
+          if (schema === undefined) delete mapping[value]
+          else put(mapping, value, schema)
+        }
+      }
+      const byDefault = 'x-default-mapping'
+      if (Object.hasOwn(node, byDefault)) node[byDefault] = renamed(node[byDefault]) ?? null
+    },
+    Link(node, place) {
+      const lost = (what: string) => {
+        report.warning('link-unresolved', `a link was left out: there is no operation ${what}`, pointerOf(place))
+        removals.push(place)
+      }
+      if (typeof node.operationId === 'string') {
+        const id = renaming.idsByOldId.get(node.operationId)
+        if (id === undefined) lost(`"${node.operationId}"`)
+        else node.operationId = id
+      } else if (typeof node.operationRef === 'string') {
+        const [, path = '', method = ''] = fromPointer(decodeFragment(node.operationRef.slice(1)))
+        const published = renaming.publishedPath(path, method)
+        if (published === undefined) lost(`at ${method.toUpperCase()} ${path}`)
+        else node.operationRef = toFragment(['paths', published, method])
+      }
+    },
+    Operation(node) {
+      const id = renaming.operationIds.get(node)
+      if (id === undefined) delete node.operationId
+      else node.operationId = id
+      const tags = new Set(items(node.tags).map((tag) => renaming.tags.get(tag as string) ?? service))
+      node.tags = tags.size === 0 ? [service] : [...tags]
+    },
+  })
+  removeAll(removals)
+
+  const { components } = document
+  if (isObject(components)) {
+    for (const [section, map] of names) {
+      components[section] = renameKeys(components[section] as JsonObject, (name) => map.get(name)!)
+    }
+  }
+  if (isObject(document.webhooks)) {
+    const map = distinct(Object.keys(document.webhooks), componentText)
+    document.webhooks = renameKeys(document.webhooks, (name) => `${service}_${map.get(name)}`)
+  }
+}
+
+/** New names by section and old name. */
+function componentNames(document: JsonObject, service: string): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  const names = new Map<string, ReadonlyMap<string, string>>()
+  const { components } = document
+  if (!isObject(components)) return names
+  for (const section of Object.keys(components)) {
+    const holder = own(components, section)
+    if (!isObject(holder) || section.startsWith('x-')) continue
+    const texts = distinct(Object.keys(holder), componentText)
+    names.set(section, new Map([...texts].map(([name, text]) => [name, `${service}_${text}`])))
+  }
+  return names
+}

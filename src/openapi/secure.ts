@@ -1,0 +1,152 @@
+import { parameterAt } from './arrange.ts'
+import type { Digest, DigestOperation } from './digest.ts'
+import type { EnforcedSecurity, Finding, JsonObject } from './document.ts'
+import { gatewayResponses } from './gateway-responses.ts'
+import { copyPlain, isObject, items, own, put } from './plain.ts'
+import { decodeFragment, fromPointer } from './pointer.ts'
+import { prune } from './prune.ts'
+import { createReport } from './report.ts'
+import { type Place, removeAll, walk } from './walk.ts'
+
+/** One service's part of the published document, secured and complete but for what all parts share. Not to be changed. */
+export interface Part {
+  readonly service: string
+  readonly prefix: string
+  readonly document: Digest['document']
+  /** Those that the gateway exposes. */
+  readonly operations: readonly DigestOperation[]
+  readonly about: JsonObject
+  readonly stale: { readonly since: number; readonly reason: string } | undefined
+  readonly findings: readonly Finding[]
+}
+
+/**
+ * Say at every operation what the gateway enforces there, and nothing else: the cheap half of the work, done again
+ * when routes or policies change.
+ *
+ * - `security` is what the router enforces, written out even where it equals the default;
+ * - parameters that carry a credential the gateway consumes are gone, because the scheme covers them;
+ * - the gateway's own answers are described, unless the backend describes the status itself;
+ * - operations that the gateway does not expose are gone, and with them the components only they used.
+ */
+export function secure(
+  digest: Digest,
+  enforced: (method: string, path: string) => EnforcedSecurity | undefined,
+  stale?: Part['stale'],
+): Part {
+  const report = createReport(digest.service)
+  const { components, webhooks } = digest.document
+  const paths: JsonObject = {}
+  const exposed: DigestOperation[] = []
+  const hidden: DigestOperation[] = []
+  for (const operation of digest.operations) {
+    const security = enforced(operation.method, operation.path)
+    if (!security) {
+      hidden.push(operation)
+      continue
+    }
+    exposed.push(operation)
+    const source = own(digest.document.paths, operation.published) as JsonObject
+    let item = own(paths, operation.published) as JsonObject | undefined
+    if (!item) {
+      item = Object.fromEntries(Object.entries(source).filter(([name]) => !isMethod(name)))
+      put(paths, operation.published, item)
+    }
+    const method = operation.method.toLowerCase()
+    item[method] = secured(source[method] as JsonObject, security, components)
+  }
+  if (hidden.length > 0) {
+    const some = hidden.slice(0, 3).map(({ method, published }) => `${method} ${published}`)
+    const more = hidden.length > 3 ? ` and ${hidden.length - 3} more` : ''
+    report.info('not-exposed', `the gateway does not expose ${some.join(', ')}${more}`)
+  }
+  const whole = { paths, webhooks, components, tags: digest.document.tags }
+  const document = hidden.length > 0 ? withoutLinksTo(hidden, whole) : whole
+  return {
+    service: digest.service,
+    prefix: digest.prefix,
+    document: { ...document, components: prune(document) },
+    operations: exposed,
+    about: digest.about,
+    stale,
+    findings: [...digest.findings, ...report.findings],
+  }
+}
+
+/** The part without some of its operations, and without what only they used. */
+export function leaveOut(part: Part, gone: readonly DigestOperation[]): Part {
+  const paths: JsonObject = { ...part.document.paths }
+  for (const { published, method } of gone) {
+    const { [method.toLowerCase()]: _, ...item } = paths[published] as JsonObject
+    if (Object.keys(item).some(isMethod)) paths[published] = item
+    else delete paths[published]
+  }
+  const document = withoutLinksTo(gone, { ...part.document, paths })
+  return {
+    ...part,
+    document: { ...document, components: prune(document) },
+    operations: part.operations.filter((operation) => !gone.includes(operation)),
+  }
+}
+
+const isMethod = (name: string): boolean => /^(?:get|put|post|delete|options|head|patch|trace)$/.test(name)
+
+function secured(operation: JsonObject, enforced: EnforcedSecurity, components: JsonObject): JsonObject {
+  const { parameters, responses, ...rest } = operation
+  const covered = (entry: unknown): boolean => {
+    const parameter = parameterAt(entry, components)
+    if (!parameter) return false
+    return enforced.consumed.some(({ in: location, name }) => {
+      if (location !== parameter.in || typeof parameter.name !== 'string') return false
+      return location === 'header' ? name.toLowerCase() === parameter.name.toLowerCase() : name === parameter.name
+    })
+  }
+  const kept = items(parameters).filter((entry) => !covered(entry))
+  return {
+    ...rest,
+    ...(kept.length > 0 ? { parameters: kept } : {}),
+    responses: { ...gatewayResponses(enforced, isObject(responses) ? responses : {}) },
+    security: enforced.security,
+    ...(enforced.allow === undefined ? {} : { 'x-sallyport-allow': enforced.allow }),
+  }
+}
+
+/** Links to operations that are not there would be dangling. Rare enough to pay with a copy. */
+function withoutLinksTo<T extends Digest['document']>(hidden: readonly DigestOperation[], document: T): T {
+  const ids = new Set(hidden.map(({ operationId }) => operationId))
+  const places = new Set(hidden.map(({ published, method }) => `${method.toLowerCase()} ${published}`))
+  const isGone = (link: JsonObject) => {
+    if (typeof link.operationId === 'string') return ids.has(link.operationId)
+    if (typeof link.operationRef !== 'string') return false
+    const [, path, method] = fromPointer(decodeFragment(link.operationRef.slice(1)))
+    return places.has(`${method} ${path}`)
+  }
+  const gone = linksOf(document, isGone)
+  if (gone.length === 0) return document
+  const copy = copyPlain(document)
+  // A reference to a link that goes is removed with it, then references to that one.
+  for (let found = linksOf(copy, isGone); found.length > 0; ) {
+    removeAll(found)
+    found = danglingLinks(copy)
+  }
+  return copy
+}
+
+function linksOf(document: Digest['document'], wanted: (link: JsonObject) => boolean): readonly Place[] {
+  const found: Place[] = []
+  walk(document, 'Document', { Link: (link, place) => void (wanted(link) && found.push(place)) })
+  return found
+}
+
+function danglingLinks(document: Digest['document']): readonly Place[] {
+  const found: Place[] = []
+  const links = isObject(document.components.links) ? document.components.links : {}
+  walk(document, 'Document', {
+    reference(node, place) {
+      if (place.kind !== 'Link') return
+      const [, , name = ''] = fromPointer(decodeFragment(String(node.$ref).slice(1)))
+      if (!Object.hasOwn(links, name)) found.push(place)
+    },
+  })
+  return found
+}
