@@ -19,7 +19,7 @@ export function serve({ service, variable, port: usual }: Place, answer: Request
 
   const server = createServer(answer)
   server.on('error', (error: NodeJS.ErrnoException) => {
-    const taken = `port ${port} is taken. Set ${variable} to another one: ${variable}=${port + 1000} npm start`
+    const taken = `port ${port} is taken. Set ${variable} to another one, such as ${variable}=${usual + 1000}.`
     fail(`${service} cannot listen: ${error.code === 'EADDRINUSE' ? taken : error.message}`)
   })
   server.listen(port, host, () => {
@@ -34,7 +34,8 @@ export function serve({ service, variable, port: usual }: Place, answer: Request
     setTimeout(() => process.exit(0), 2_000).unref()
   }
   process.once('SIGTERM', end)
-  process.once('SIGINT', end)
+  // Ctrl-C reaches every process of a terminal at once; a parent that lets the gateway finish first ends us itself.
+  process.on('SIGINT', process.send ? () => {} : end)
   // Also when the parent was killed: the operating system closes the channel then.
   process.once('disconnect', () => process.exit(0))
 }

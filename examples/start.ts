@@ -1,0 +1,65 @@
+/** `npm start`: the gateway with the services.json of this repository, and three services behind it. */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { start } from '../src/cli/start.ts'
+import { startBackends } from './backends.ts'
+import { demoKey } from './demo.ts'
+
+interface User {
+  readonly username: string
+  readonly password: string
+  readonly organization: string
+  readonly roles: readonly string[]
+}
+
+const root = resolve(import.meta.dirname, '..')
+process.chdir(root)
+
+// 1. What has been started, the last first; all of it is ended together.
+const running: { close(): Promise<unknown> }[] = []
+
+async function end(code: number): Promise<never> {
+  for (const part of running.splice(0)) await part.close()
+  process.exit(code)
+}
+let interrupted = false
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // The second one does not wait. The services end with this process in any case.
+    if (interrupted) process.exit(1)
+    interrupted = true
+    void end(0)
+  })
+}
+
+// 2. The services, then the gateway in front of them.
+try {
+  const backends = await startBackends(process.env)
+  running.unshift(backends)
+  const gateway = await start({ config: 'services.json', env: backends.env })
+  running.unshift(gateway)
+  console.log(welcome(gateway))
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  await end(1)
+}
+
+// 3. All that is needed to look around.
+function welcome({ url, adminUrl }: { readonly url: string; readonly adminUrl: string }): string {
+  const users: User[] = JSON.parse(readFileSync('examples/users.json', 'utf8'))
+  const rows = users.map(({ username, password, roles, organization }) =>
+    [username.padEnd(8), password.padEnd(12), roles.join(', ').padEnd(8), organization].join(' '),
+  )
+  return `
+Sallyport is ready.
+
+  Documentation   ${url}/docs    press Authorize and sign in
+  Administration  ${adminUrl}/
+
+  Users           ${rows.join('\n                  ')}
+  API key         ${demoKey}
+
+  Try it          curl -H "X-API-Key: ${demoKey}" "${url}/orders?limit=2"
+
+Ctrl-C ends everything.`
+}
