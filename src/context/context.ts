@@ -33,8 +33,8 @@ type StandardValues = ValuesOf<ReturnType<typeof standardPlugins>>
 
 export interface ContextOptions<Added extends object> {
   /**
-   * Who may be shown the token and the identity of a request. Everybody else gets a plain call, and a redirect from a
-   * trusted origin to another one loses them. An empty list carries nothing anywhere.
+   * Who may be shown the token and the identity of a request. Everybody else gets a plain call, and a redirect to
+   * anybody else loses them. An empty list carries nothing anywhere.
    */
   readonly trusted: readonly TrustedOrigin[]
   /** Further values, by name; a standard name (`authorization`, `requestId`, `trace`, `identity`) replaces that plugin. */
