@@ -158,6 +158,9 @@ function complainAboutProfile({
   maxLifetime,
 }: TokenProfile): void {
   const isName = (value: unknown) => typeof value === 'string' && value !== ''
+  // "60" would be compared as a number and added as a text.
+  const isBetween = (value: unknown, least: number, most: number) =>
+    typeof value === 'number' && value >= least && value <= most
   const families = new Set(names.map((algorithm) => algorithms[algorithm]?.family))
   const complaint =
     (!isName(issuer) && 'its issuer is empty') ||
@@ -166,8 +169,8 @@ function complainAboutProfile({
     (families.has(undefined as never) && 'one of its algorithms is not supported') ||
     (families.size > 1 && 'its algorithms mix secrets and public keys') ||
     (types.length === 0 && 'it has no type') ||
-    (!(clockTolerance >= 0 && clockTolerance <= 300) && 'its clock tolerance is not between 0 and 300 seconds') ||
-    (!(maxLifetime > 0) && 'its longest lifetime is not above 0')
+    (!isBetween(clockTolerance, 0, 300) && 'its clock tolerance is not between 0 and 300 seconds') ||
+    (!isBetween(maxLifetime, 1, Number.POSITIVE_INFINITY) && 'its longest lifetime is not above 0 seconds')
   if (complaint) throw new TypeError(`the issuer "${name}" cannot be used: ${complaint}`)
 }
 
