@@ -30,8 +30,12 @@ export function createMemoryStore({ now, log }: Tools): Store {
     return row !== undefined && (row.expiresAt === undefined || row.expiresAt > now() / 1_000)
   }
 
-  function find(collection: string, key: string): Row | undefined {
+  function guard(): void {
     if (closed) throw new StoreUnavailable('the memory store is closed')
+  }
+
+  function find(collection: string, key: string): Row | undefined {
+    guard()
     const row = collections.get(collection)?.get(key)
     return alive(row) ? row : undefined
   }
@@ -80,6 +84,7 @@ export function createMemoryStore({ now, log }: Tools): Store {
       return existed
     },
     async deleteGroup(collection, group) {
+      guard()
       const rows = collections.get(collection)
       let deleted = 0
       for (const key of [...(rows?.keys() ?? [])]) {
@@ -90,6 +95,7 @@ export function createMemoryStore({ now, log }: Tools): Store {
       return deleted
     },
     async list<T extends Json>(collection: string, { group }: { readonly group?: string } = {}) {
+      guard()
       const keys = [...(collections.get(collection)?.keys() ?? [])].sort(byBytes)
       const entries: Entry<T>[] = []
       for (const key of keys) {
@@ -99,13 +105,13 @@ export function createMemoryStore({ now, log }: Tools): Store {
       return entries
     },
     async publish(channel, message) {
-      if (closed) throw new StoreUnavailable('the memory store is closed')
+      guard()
       const text = JSON.stringify(message)
       queueMicrotask(() => listeners.deliver(channel, text))
     },
     subscribe: (channel, listener, missed) => listeners.add(channel, listener, missed),
     async ping() {
-      if (closed) throw new StoreUnavailable('the memory store is closed')
+      guard()
     },
     async close() {
       closed = true

@@ -30,6 +30,8 @@ export const redis = defineKind({
  * callers even that while Redis is out, and a connection that owes an answer for a second is given up.
  */
 const deadline = 200
+/** The first connection may take longer, over TLS and while everything else starts as well. */
+const patience = 2_000
 const connection = {
   connectTimeout: 500,
   commandTimeout: deadline,
@@ -45,16 +47,20 @@ const connection = {
 /** A subscription owes no answers, so a lost one shows only when it is asked. */
 const heartbeat = 1_000
 
-/** Connects in the background and keeps trying: ask `ping` whether it has succeeded. */
+/** Connects in the background and keeps trying; calls in the first two seconds wait for it. */
 export function connectRedisStore(url: string, prefix: string, { now, log }: Tools): Store {
   const client = new Redis(url, { ...connection, scripts: commands, connectionName: 'sallyport' }) as Redis &
     StoreCommands
   const listeners = new Listeners(log)
   const breaker = createBreaker(StoreUnavailable)
+  let patientUntil = performance.now() + patience
   let subscriber: Redis | undefined
   let pulse: NodeJS.Timeout | undefined
   let closed = false
   report(client)
+  client.once('ready', () => {
+    patientUntil = 0
+  })
 
   const seconds = () => String(now() / 1_000)
   const entryKey = (collection: string, key: string) => `${prefix}entry:${collection}:${key}`
@@ -78,12 +84,13 @@ export function connectRedisStore(url: string, prefix: string, { now, log }: Too
   async function run<T>(operation: () => Promise<T>): Promise<T> {
     if (closed) throw new StoreUnavailable('the connection to Redis is closed')
     return breaker(async () => {
+      const wait = Math.max(deadline, patientUntil - performance.now())
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(new Error(`no answer within ${deadline} ms`)), deadline)
+        timer = setTimeout(() => reject(new Error(`no answer within ${Math.round(wait)} ms`)), wait)
       })
       try {
-        return await Promise.race([whenReady(client).then(operation), late])
+        return await Promise.race([whenReady(client, wait).then(operation), late])
       } catch (cause) {
         throw new StoreUnavailable(`Redis: ${(cause as Error).message}`, { cause })
       } finally {
@@ -210,12 +217,12 @@ export function connectRedisStore(url: string, prefix: string, { now, log }: Too
 }
 
 /** Resolves when commands can be sent; the caller's deadline ends the wait. */
-function whenReady(client: Redis): Promise<void> {
+function whenReady(client: Redis, wait: number): Promise<void> {
   if (client.status === 'ready') return Promise.resolve()
   if (client.status === 'end') return Promise.reject(new Error('the connection has ended'))
   return new Promise((resolve) => {
     // One listener for as long as the client is not ready would grow without bound during an outage.
-    const timer = setTimeout(() => client.off('ready', ready), deadline)
+    const timer = setTimeout(() => client.off('ready', ready), wait)
     const ready = () => {
       clearTimeout(timer)
       resolve()

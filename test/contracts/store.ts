@@ -248,6 +248,8 @@ export function storeContract(name: string, subject: StoreUnderTest): void {
       await assert.rejects(closing.ping(), StoreUnavailable)
       await assert.rejects(closing.get('test', 'a'), StoreUnavailable)
       await assert.rejects(closing.put('test', 'a', 1), StoreUnavailable)
+      await assert.rejects(closing.list('test'), StoreUnavailable)
+      await assert.rejects(closing.deleteGroup('test', 'g'), StoreUnavailable)
       await assert.rejects(closing.publish('test', 1), StoreUnavailable)
     })
   })
