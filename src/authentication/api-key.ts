@@ -1,6 +1,10 @@
 import { BlockList, isIPv6 } from 'node:net'
+import { cookie } from '../http/cookies.ts'
+import { challenge } from '../http/credentials.ts'
 import { Problem } from '../http/problem.ts'
+import { queryParameter } from '../http/query.ts'
 import type { RequestHead } from '../http/request-head.ts'
+import { StoreUnavailable } from '../store/store.ts'
 import { type Authentication, type Authenticator, absent, type CredentialLocation } from './authenticator.ts'
 import type { Caller } from './caller.ts'
 import type { KeyHolder, KeyRing, KeyVerdict } from './key-ring.ts'
@@ -12,6 +16,8 @@ export interface ApiKeySettings {
   readonly location: CredentialLocation
   /** Where keys are looked up, in this order: those of services.json, then the key store. */
   readonly rings: readonly KeyRing[]
+  /** Whether the caller, or its key by `tokenId`, has been revoked beside the ring. Rejects when that cannot be found out. */
+  readonly revoked?: (caller: Caller) => boolean | Promise<boolean>
   /** Milliseconds since the epoch. */
   readonly now: () => number
 }
@@ -31,12 +37,12 @@ type Found = { readonly text: string } | 'nothing' | 'several' | 'malformed'
  *
  * 1. Find the one text at the location; several are refused (400), since the gateway and the service might pick differently.
  * 2. Ask the rings whose it is.
- * 3. Check what the holder is bound to: time and network.
+ * 3. Check what the holder is bound to: time and network, and whether it has been revoked.
  *
  * There is no registered authentication scheme for keys, yet a 401 needs a challenge (RFC 9110 §15.5.2). Ours is
  * `ApiKey` with the place where the key belongs; a client that does not know it skips it (§11.6.1).
  */
-export function createApiKeyAuthenticator({ scheme, location, rings, now }: ApiKeySettings): Authenticator {
+export function createApiKeyAuthenticator({ scheme, location, rings, revoked, now }: ApiKeySettings): Authenticator {
   const find = finderOf(location, rings)
   const lookUp = lookUpIn(rings)
   const known = new WeakMap<KeyHolder, Bound>()
@@ -50,7 +56,7 @@ export function createApiKeyAuthenticator({ scheme, location, rings, now }: ApiK
     return bound
   }
 
-  function judge(holder: KeyHolder, head: RequestHead, credential: string): Authentication {
+  function judge(holder: KeyHolder, head: RequestHead, credential: string): Authentication | Promise<Authentication> {
     const seconds = now() / 1000
     if (holder.expires !== undefined && seconds >= holder.expires)
       return rejected('expired', 'The API key has expired.')
@@ -59,7 +65,12 @@ export function createApiKeyAuthenticator({ scheme, location, rings, now }: ApiK
     const { caller, networks } = boundOf(holder)
     if (networks && !networks.check(head.client.address, familyOf(head.client.address)))
       return rejected('address', 'The API key may not be used from this address.')
-    return { outcome: 'accepted', caller, credential }
+
+    const accepted: Authentication = { outcome: 'accepted', caller, credential }
+    const verdict = revoked?.(caller) ?? false
+    if (verdict === false) return accepted
+    if (verdict === true) return rejected('revoked', invalid)
+    return verdict.then((isRevoked) => (isRevoked ? rejected('revoked', invalid) : accepted))
   }
 
   return {
@@ -67,9 +78,7 @@ export function createApiKeyAuthenticator({ scheme, location, rings, now }: ApiK
     names: 'roles',
     location: location.in === 'header' ? { in: 'header', name: location.name.toLowerCase() } : location,
     explicit: location.in !== 'cookie',
-    ...(location.in === 'cookie'
-      ? {}
-      : { challenge: `ApiKey realm="sallyport", in="${location.in}", name="${location.name}"` }),
+    challenge: challenge('ApiKey', { realm: 'sallyport', in: location.in, name: location.name }),
 
     authenticate: function authenticateKey(head) {
       const found = find(head)
@@ -77,14 +86,13 @@ export function createApiKeyAuthenticator({ scheme, location, rings, now }: ApiK
       if (found === 'several') return several(location)
       if (found === 'malformed') return rejected('malformed', invalid)
 
-      const verdict = lookUp(found.text)
-      if (verdict instanceof Promise) {
-        return verdict.then(
-          (late) => (late.outcome === 'known' ? judge(late.holder, head, found.text) : rejected(late.reason, invalid)),
-          (cause) => unavailable(cause),
-        )
-      }
-      return verdict.outcome === 'known' ? judge(verdict.holder, head, found.text) : rejected(verdict.reason, invalid)
+      const { text } = found
+      const conclude = (verdict: KeyVerdict) =>
+        verdict.outcome === 'known' ? judge(verdict.holder, head, text) : rejected(verdict.reason, invalid)
+      const verdict = lookUp(text)
+      if (verdict instanceof Promise) return verdict.then(conclude).catch(unavailable)
+      const authentication = conclude(verdict)
+      return authentication instanceof Promise ? authentication.catch(unavailable) : authentication
     },
   }
 }
@@ -103,7 +111,9 @@ function several({ in: where, name }: CredentialLocation): Authentication {
   return { outcome: 'rejected', problem, reason: 'several' }
 }
 
+/** The store is out: nobody can say whose key it is. Anything else is a defect. */
 function unavailable(cause: unknown): Authentication {
+  if (!(cause instanceof StoreUnavailable)) throw cause
   const problem = new Problem('store-unavailable', 'API keys cannot be checked right now.', {
     cause,
     fields: { 'Retry-After': '1' },
@@ -165,13 +175,13 @@ function familyOf(address: string): 'ipv4' | 'ipv6' {
 /** How to find the key at one kind of place. */
 function finderOf({ in: where, name }: CredentialLocation, rings: readonly KeyRing[]): (head: RequestHead) => Found {
   const field = name.toLowerCase()
-  if (where === 'cookie') return (head) => one(cookies(head, name))
-  if (where === 'query') return (head) => one(queryParameters(head.query, name))
+  if (where === 'cookie') return (head) => one(cookie(head.fields, name))
+  if (where === 'query') return (head) => one(queryParameter(head.query, name))
   if (field === 'authorization') return (head) => inAuthorization(head.fields.all(field), rings)
   return (head) => one(head.fields.all(field))
 }
 
-function one(values: readonly (string | undefined)[]): Found {
+function one(values: readonly string[]): Found {
   if (values.length === 0) return 'nothing'
   if (values.length > 1) return 'several'
   return values[0] ? { text: values[0] } : 'malformed'
@@ -191,35 +201,4 @@ function inAuthorization(lines: readonly string[], rings: readonly KeyRing[]): F
   if (scheme === 'apikey') return text ? { text } : 'malformed'
   if (scheme === 'bearer' && rings.some((ring) => ring.recognizes(text))) return { text }
   return 'nothing'
-}
-
-function queryParameters(query: string, name: string): (string | undefined)[] {
-  if (query === '') return []
-  const values: (string | undefined)[] = []
-  for (const pair of query.split('&')) {
-    const equals = pair.indexOf('=')
-    if (decode(equals === -1 ? pair : pair.slice(0, equals)) === name)
-      values.push(equals === -1 ? '' : decode(pair.slice(equals + 1)))
-  }
-  return values
-}
-
-/** Undefined when the percent-encoding is broken. */
-function decode(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '))
-  } catch {
-    return undefined
-  }
-}
-
-function cookies(head: RequestHead, name: string): string[] {
-  const values: string[] = []
-  for (const line of head.fields.all('cookie')) {
-    for (const pair of line.split(';')) {
-      const equals = pair.indexOf('=')
-      if (equals !== -1 && pair.slice(0, equals).trim() === name) values.push(pair.slice(equals + 1).trim())
-    }
-  }
-  return values
 }
