@@ -1,7 +1,7 @@
 /** `npm start`: the gateway with the services.json of this repository, and three services behind it. */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { start } from '../src/cli/start.ts'
+import { type RunningGateway, start } from '../src/cli/start.ts'
 import { startBackends } from './backends.ts'
 import { demoKey } from './demo.ts'
 
@@ -36,7 +36,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 try {
   const backends = await startBackends(process.env)
   running.unshift(backends)
-  const gateway = await start({ config: 'services.json', env: backends.env })
+  const gateway = await start({ config: 'services.json', environment: backends.env })
   running.unshift(gateway)
   console.log(welcome(gateway))
 } catch (error) {
@@ -45,7 +45,7 @@ try {
 }
 
 // 3. All that is needed to look around.
-function welcome({ url, adminUrl }: { readonly url: string; readonly adminUrl: string }): string {
+function welcome({ publicUrl, adminUrl }: Pick<RunningGateway, 'publicUrl' | 'adminUrl'>): string {
   const users: User[] = JSON.parse(readFileSync('examples/users.json', 'utf8'))
   const rows = users.map(({ username, password, roles, organization }) =>
     [username.padEnd(8), password.padEnd(12), roles.join(', ').padEnd(8), organization].join(' '),
@@ -53,13 +53,13 @@ function welcome({ url, adminUrl }: { readonly url: string; readonly adminUrl: s
   return `
 Sallyport is ready.
 
-  Documentation   ${url}/docs    press Authorize and sign in
+  Documentation   ${publicUrl}/docs    press Authorize and sign in
   Administration  ${adminUrl}/
 
   Users           ${rows.join('\n                  ')}
   API key         ${demoKey}
 
-  Try it          curl -H "X-API-Key: ${demoKey}" "${url}/orders?limit=2"
+  Try it          curl -H "X-API-Key: ${demoKey}" "${publicUrl}/orders?limit=2"
 
 Ctrl-C ends everything.`
 }
