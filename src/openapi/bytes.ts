@@ -27,9 +27,17 @@ export function jsonOf(document: object): Promise<Representation> {
   return represent('application/json', JSON.stringify(document))
 }
 
-/** The same as YAML 1.2 (RFC 9512), without anchors: some readers refuse them. */
-export function yamlOf(document: object): Promise<Representation> {
-  return represent('application/yaml', stringify(document, { aliasDuplicateObjects: false, lineWidth: 0 }))
+/** Writing YAML takes twenty times as long as writing JSON, and nobody reads so much of it. */
+const largestYaml = 2 * 1_048_576
+
+/**
+ * The same as YAML 1.2 (RFC 9512), without anchors, which some readers refuse. A large document is the JSON text again:
+ * JSON is YAML (YAML 1.2 §1.3).
+ */
+export async function yamlOf(document: object, json: Representation): Promise<Representation> {
+  const type = 'application/yaml'
+  if (json.body.length > largestYaml) return { ...json, type }
+  return represent(type, stringify(document, { aliasDuplicateObjects: false, lineWidth: 0 }))
 }
 
 async function represent(type: string, text: string): Promise<Representation> {

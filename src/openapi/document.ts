@@ -24,8 +24,14 @@ export interface ServiceSource {
    * Undefined when the gateway does not expose it.
    */
   enforced(method: string, path: string): EnforcedSecurity | undefined
-  /** Set when the part is the last good copy: seconds since the epoch it was read, and why it is not fresh. */
-  readonly stale?: { readonly since: number; readonly reason: string }
+  readonly stale?: Staleness
+}
+
+/** Why the document is not what the backend says now. `reason` is published: it names no address. */
+export interface Staleness {
+  /** When the copy in use was good, in seconds since the epoch; absent when there never was one. */
+  readonly since?: number
+  readonly reason: string
 }
 
 export interface EnforcedSecurity {

@@ -31,6 +31,8 @@ export interface Publication {
   readonly document: JsonObject
   /** One for each service, with the same names and the same security schemes. */
   readonly byService: ReadonlyMap<string, JsonObject>
+  /** What went into it, in its order. A part that is unchanged is the object that was handed in. */
+  readonly parts: readonly Part[]
   readonly findings: readonly Finding[]
 }
 
@@ -65,6 +67,7 @@ export function publish(parts: readonly Part[], settings: PublishSettings): Publ
   return {
     document: assemble(sound, settings, settings.own),
     byService: new Map(sound.map((part) => [part.service, assembleOne(part, settings)])),
+    parts: sound,
     findings,
   }
 }
@@ -118,14 +121,18 @@ function assembleOne(part: Part, settings: PublishSettings): JsonObject {
   return document
 }
 
-/** The service's tag says when the part is an old copy. */
+/** The service's tag says when the part is an old copy, or none. */
 function tagsOf(part: Part): readonly JsonObject[] {
   const [first, ...rest] = part.document.tags
   if (!part.stale) return part.document.tags
-  const since = new Date(part.stale.since * 1_000).toISOString()
-  const note = `**The description of this service is a copy of ${since}**: ${part.stale.reason}.`
+  const { since: seconds, reason } = part.stale
+  const since = seconds === undefined ? undefined : new Date(seconds * 1_000).toISOString()
+  const note = since
+    ? `**The description of this service is a copy of ${since}**: ${reason}.`
+    : `**The description of this service could not be read**: ${reason}.`
   const description = typeof first!.description === 'string' ? `${note}\n\n${first!.description}` : note
-  return [{ ...first, description, 'x-sallyport-stale': { since, reason: part.stale.reason } }, ...rest]
+  const mark = since ? { since, reason } : { reason }
+  return [{ ...first, description, 'x-sallyport-stale': mark }, ...rest]
 }
 
 function merge(target: JsonObject, source: unknown): JsonObject {

@@ -1,6 +1,6 @@
 import { parameterAt } from './arrange.ts'
 import type { Digest, DigestOperation } from './digest.ts'
-import type { EnforcedSecurity, Finding, JsonObject } from './document.ts'
+import type { EnforcedSecurity, Finding, JsonObject, Staleness } from './document.ts'
 import { gatewayResponses } from './gateway-responses.ts'
 import { copyPlain, isObject, items, own, put } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
@@ -16,7 +16,7 @@ export interface Part {
   /** Those that the gateway exposes. */
   readonly operations: readonly DigestOperation[]
   readonly about: JsonObject
-  readonly stale: { readonly since: number; readonly reason: string } | undefined
+  readonly stale: Staleness | undefined
   readonly findings: readonly Finding[]
 }
 
@@ -32,7 +32,7 @@ export interface Part {
 export function secure(
   digest: Digest,
   enforced: (method: string, path: string) => EnforcedSecurity | undefined,
-  stale?: Part['stale'],
+  stale?: Staleness,
 ): Part {
   const report = createReport(digest.service)
   const { components, webhooks } = digest.document

@@ -1,0 +1,59 @@
+import { parentPort } from 'node:worker_threads'
+import type { Representation } from './bytes.ts'
+import { createPressWork, type PublishOrder, type ReadOrder } from './press-work.ts'
+
+/** The thread of a press: `press.ts` talks to it, and nobody else. Orders are done one after the other. */
+
+export type Order =
+  | { readonly id: number; readonly do: 'read'; readonly handle: number; readonly order: ReadOrder }
+  | { readonly id: number; readonly do: 'release'; readonly handle: number }
+  | { readonly id: number; readonly do: 'publish'; readonly order: PublishOrder }
+
+export type Answer =
+  | { readonly id: number; readonly outcome: 'done'; readonly result: unknown }
+  | { readonly id: number; readonly outcome: 'failed'; readonly error: unknown }
+
+const port = parentPort!
+const work = createPressWork()
+let last = Promise.resolve()
+
+port.on('message', (order: Order) => {
+  last = last.then(() => carryOut(order))
+})
+
+async function carryOut(order: Order): Promise<void> {
+  const { id } = order
+  try {
+    if (order.do === 'read') answer({ id, outcome: 'done', result: await work.read(order.handle, order.order) })
+    else if (order.do === 'release') answer({ id, outcome: 'done', result: work.release(order.handle) })
+    else await publish(id, order.order)
+  } catch (error) {
+    answer({ id, outcome: 'failed', error })
+  }
+}
+
+async function publish(id: number, order: PublishOrder): Promise<void> {
+  const { json, yaml, byService, findings } = await work.publish(order)
+  // What has been sent before is printed from memory the next time: it is copied, never given away.
+  const result = {
+    json: ownBytes(json),
+    yaml: ownBytes(yaml),
+    byService: new Map([...byService].map(([name, representation]) => [name, ownBytes(representation)])),
+    findings,
+  }
+  const all = [result.json, result.yaml, ...result.byService.values()]
+  answer(
+    { id, outcome: 'done', result },
+    all.flatMap(({ body, gzip, brotli }) => [body, gzip, brotli].map(({ buffer }) => buffer)),
+  )
+}
+
+/** Bytes in memory of their own, which can be handed to another thread without another copy. */
+function ownBytes(representation: Representation) {
+  const { body, gzip, brotli } = representation
+  return { ...representation, body: new Uint8Array(body), gzip: new Uint8Array(gzip), brotli: new Uint8Array(brotli) }
+}
+
+function answer(message: Answer, transfer: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer)
+}

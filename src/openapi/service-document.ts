@@ -1,0 +1,113 @@
+import type { LookupFunction } from 'node:net'
+import { dirname } from 'node:path'
+import type { Store } from '../store/store.ts'
+import type { Tools } from '../tools.ts'
+import type { Staleness } from './document.ts'
+import type { Press, PressDocument } from './press.ts'
+import type { ReadOrder } from './press-work.ts'
+import { createSource, type Location, type SourceState } from './source.ts'
+
+export interface ServiceDocumentSettings {
+  readonly service: ReadOrder['service']
+  /** Undefined for a service without a document (`"openapi": false`). */
+  readonly location: Location | undefined
+  /** Beyond this folder no part of a local document is read. Default: the folder of the document. */
+  readonly root?: string
+  /** As in `SourceSettings`. */
+  readonly trusted?: ReadonlySet<string>
+  readonly interval?: number
+  readonly timeout?: number
+  readonly lookup?: LookupFunction
+}
+
+export interface ServiceDocumentTools extends Tools {
+  readonly press: Press
+  readonly store?: Store
+}
+
+/** A service's document as the press holds it, kept up to date, with something to publish at every moment. */
+export interface ServiceDocument {
+  /** What to publish now. While the document cannot be read, the service's routes stand for it. */
+  readonly part: { readonly document: PressDocument; readonly stale: Staleness | undefined }
+  readonly state: DocumentState
+  /** The document has been looked at once, whatever came of it. Takes up to five seconds for each target that is silent. */
+  readonly ready: Promise<void>
+  /** Look now, and hear when that is done. */
+  refresh(): Promise<void>
+  /** Called when `part` or `state` is another. Returns how to stop. */
+  onChange(listener: () => void): () => void
+  close(): Promise<void>
+}
+
+/** `none`: the service has no document. Times are seconds since the epoch; reasons name no address. */
+export type DocumentState =
+  | { readonly status: 'none' }
+  | { readonly status: 'fresh'; readonly at: number }
+  | { readonly status: 'stale'; readonly since: number; readonly reason: string }
+  | { readonly status: 'absent'; readonly reason: string }
+
+/** Does not wait for the document: a backend that is silent holds nobody up. */
+export async function createServiceDocument(
+  settings: ServiceDocumentSettings,
+  tools: ServiceDocumentTools,
+): Promise<ServiceDocument> {
+  const { service, location } = settings
+  const { press } = tools
+  const routes = await press.read({ service, bytes: undefined })
+  // Nothing of the service's document is in it; it is ours to get right.
+  if (routes.outcome === 'unreadable') throw new Error(routes.mistake.message)
+  if (!location) {
+    return {
+      part: { document: routes.document, stale: undefined },
+      state: { status: 'none' },
+      ready: Promise.resolve(),
+      refresh: async () => {},
+      onChange: () => () => {},
+      close: async () => routes.document.release(),
+    }
+  }
+  const source = createSource<PressDocument>(
+    {
+      service: service.name,
+      location,
+      ...(settings.trusted && { trusted: settings.trusted }),
+      ...(settings.interval !== undefined && { interval: settings.interval }),
+      ...(settings.timeout !== undefined && { timeout: settings.timeout }),
+      ...(settings.lookup && { lookup: settings.lookup }),
+    },
+    {
+      now: tools.now,
+      log: tools.log,
+      ...(tools.store && { store: tools.store }),
+      read(bytes, file) {
+        const local = file === undefined ? undefined : { path: file, root: settings.root ?? dirname(file) }
+        return press.read({ service, bytes, ...(local && { local }) })
+      },
+      release: (document) => document.release(),
+    },
+  )
+  return {
+    get part() {
+      const { state } = source
+      const document = state.status === 'absent' ? routes.document : state.document
+      return { document, stale: stalenessOf(state) }
+    },
+    get state() {
+      const { status } = source.state
+      if (status === 'fresh') return { status, at: source.state.at }
+      return status === 'stale' ? { status, since: source.state.since, reason: source.state.reason } : source.state
+    },
+    ready: source.ready,
+    refresh: () => source.refresh(),
+    onChange: (listener) => source.onChange(() => listener()),
+    async close() {
+      await source.close()
+      routes.document.release()
+    },
+  }
+}
+
+function stalenessOf(state: SourceState<unknown>): Staleness | undefined {
+  if (state.status === 'fresh') return undefined
+  return state.status === 'stale' ? { since: state.since, reason: state.reason } : { reason: state.reason }
+}
