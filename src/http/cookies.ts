@@ -2,11 +2,6 @@ import type { Fields } from './request-head.ts'
 
 /** The Cookie and Set-Cookie fields (RFC 6265bis), as far as a gateway reads them: values stay the bytes they are. */
 
-/** Names of cookies; a `Set` or anything that can tell. */
-export interface CookieNames {
-  has(name: string): boolean
-}
-
 /** Every value of every cookie name, in order: more than one value for a name is for the caller to refuse. */
 export function cookies(fields: Fields): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>()
@@ -30,7 +25,8 @@ export function cookie(fields: Fields, name: string): readonly string[] {
 }
 
 /** The value of a Cookie field without the named cookies, and the rest byte for byte; empty when nothing is left. */
-export function withoutCookies(value: string, names: CookieNames): string {
+export function withoutCookies(value: string, names: ReadonlySet<string>): string {
+  if (!mentions(value, names)) return value
   const pairs = value.split(';')
   const kept = pairs.filter((pair) => !names.has(pairName(pair)))
   return kept.length === pairs.length ? value : trim(kept.join(';'))
@@ -43,6 +39,12 @@ export function withoutCookies(value: string, names: CookieNames): string {
 export function setCookieName(value: string): string {
   const semicolon = value.indexOf(';')
   return pairName((semicolon < 0 ? value : value.slice(0, semicolon)).replace(/^[ \t=]+/, ''))
+}
+
+/** Cheap, and nearly always the end of the matter: most requests carry many cookies and none of ours. */
+function mentions(value: string, names: ReadonlySet<string>): boolean {
+  for (const name of names) if (value.includes(name)) return true
+  return false
 }
 
 function pairName(pair: string): string {

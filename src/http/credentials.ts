@@ -33,8 +33,7 @@ export interface BasicCredentials {
 }
 
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 7617 §2 forbids exactly these
-const control = /[\u0000-\u001f\u007f]/
+const control = /\p{Cc}/u
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** User name and password, as UTF-8 (RFC 7617 §2.1). The password may hold colons, the name may not. */

@@ -1,4 +1,4 @@
-import { type CookieNames, setCookieName, withoutCookies } from './cookies.ts'
+import { setCookieName, withoutCookies } from './cookies.ts'
 import { Problem } from './problem.ts'
 import { foldName, isReserved } from './reserved-fields.ts'
 
@@ -47,7 +47,7 @@ export interface RequestFieldOptions {
   /** Header fields that are set anew for this service, such as mapped identity names and `forward.headers`. */
   readonly owned?: Iterable<string>
   /** The gateway's own cookies; taken out of Cookie. */
-  readonly cookies?: CookieNames
+  readonly cookies?: ReadonlySet<string>
   /** Whether the service gets the Host field of the client. Default: `drop`, so that the transport writes the target's own. */
   readonly host?: 'drop' | 'keep'
 }
@@ -111,7 +111,7 @@ export interface ResponseFieldOptions {
   /** Header fields that the gateway itself sets on this answer: its word is the only one. */
   readonly owned?: Iterable<string>
   /** The gateway's own cookies; a service cannot set them. */
-  readonly cookies?: CookieNames
+  readonly cookies?: ReadonlySet<string>
 }
 
 /**

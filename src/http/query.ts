@@ -16,7 +16,7 @@ export function queryParameter(query: string, name: string): readonly string[] {
 }
 
 /** A query without the named parameters in any spelling (`api%5Fkey`), and the rest byte for byte. */
-export function withoutParameters(query: string, names: { has(name: string): boolean }): string {
+export function withoutParameters(query: string, names: ReadonlySet<string>): string {
   if (query === '') return query
   const pairs = query.split('&')
   const kept = pairs.filter((pair) => {
