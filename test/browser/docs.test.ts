@@ -37,7 +37,7 @@ describe('the documentation page in a browser', { skip: skipWithout('chromium') 
     browser = await launchBrowser()
     files = await readDocsFiles()
   })
-  after(() => browser.close())
+  after(() => browser?.close())
 
   test('shows the product, the drop-down and the operations, and asks nobody else for anything', async () => {
     await using server = await serveDocs(files, { documents })

@@ -92,7 +92,7 @@ describe('signing in from the documentation page', { skip: skipWithout('chromium
     browser = await launchBrowser()
     files = await readDocsFiles()
   })
-  after(() => browser.close())
+  after(() => browser?.close())
 
   /** The page, an API and an authorization server, on one origin or on two. */
   async function set(settings: { elsewhere: boolean; docs?: string; issuer?: string }) {

@@ -50,7 +50,7 @@ describe('a header parameter named Authorization', { skip: skipWithout('chromium
     browser = await launchBrowser()
     files = await readDocsFiles()
   })
-  after(() => browser.close())
+  after(() => browser?.close())
 
   for (const openapi of ['3.0.3', '3.1.0']) {
     for (const name of ['Authorization', 'authorization']) {
