@@ -1,0 +1,233 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { Exchange, type Outcome, type Receiver, type Service } from './exchange.ts'
+import { type Failure, problemOf } from './failure.ts'
+import type { Forward } from './forward.ts'
+import type { ResponseHead } from './framing.ts'
+import { discardRest, type Upload, type WholeBody } from './upload.ts'
+
+/** Content up to here goes out as one string together with the head: one write, no list of buffers. */
+const smallest = 12_288
+/** Content up to here is awaited before the head goes out, because it comes in one piece nearly always. */
+const onePiece = 65_536
+
+/** Fields that a trailer section must not carry: framing, routing, credentials, content (RFC 9110 §6.5.1). */
+const neverTrailing =
+  /^(?:transfer-encoding|content-.*|host|trailer|te|connection|upgrade|keep-alive|proxy-.*|set-cookie|authorization|www-authenticate|cache-control|expires|age|date|location|retry-after|vary|warning|max-forwards|expect|range|if-.*)$/i
+
+/**
+ * The client's side of an exchange: the answer on its way to the client, written straight to the response.
+ *
+ * The head waits for the first content (or, when the length is unknown, for the end of this turn of the event loop), so
+ * that a small answer is one write, and an answer that breaks at once is a clean 502 instead of half a page.
+ */
+export class Answer implements Receiver {
+  readonly #service: Service
+  readonly #request: Forward
+  readonly #res: ServerResponse
+  readonly #started: number
+  readonly #resolve: (outcome: Outcome) => void
+  readonly #reject: (error: Error) => void
+  #exchange: Exchange | undefined
+  #status = 0
+  #fields: string[] = []
+  #length: number | undefined
+  /** Content that came in the same turn as the head. */
+  #held: Buffer | undefined
+  #turnIsOver = false
+  #ended = false
+  #listening = false
+  #settled = false
+  #sent = 0
+  /** The content of the request, once somebody reads it. */
+  body: WholeBody | Upload | undefined
+
+  constructor(service: Service, request: Forward, resolve: (outcome: Outcome) => void, reject: (error: Error) => void) {
+    this.#service = service
+    this.#request = request
+    this.#res = request.res
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#started = service.clock()
+    this.#res.on('close', () => this.#closed())
+  }
+
+  /** Begin the exchange, now that the content of the request can be sent. */
+  send(content: Buffer | Upload | null): void {
+    if (this.#settled) return
+    this.#exchange = new Exchange(this.#service, this.#request, content, this)
+    this.#exchange.begin()
+  }
+
+  /** The client did something that ends the exchange, before it began or in the middle. */
+  refuse(code: 'body-too-large' | 'request-timeout' | 'client-closed-request'): void {
+    if (this.#exchange) this.#exchange.fail('client', code)
+    else this.settled({ who: 'client', stage: 'request', code })
+  }
+
+  settled(failure: Failure | undefined): void {
+    if (this.#settled) return
+    this.#settled = true
+    // Whoever answers now must not be cut short by what the client is still sending.
+    if (failure && this.#request.hasBody) {
+      this.body?.destroy()
+      discardRest(this.#request.req)
+    }
+    const exchange = this.#exchange
+    const started = this.#started
+    const outcome: Outcome = {
+      status: exchange?.status,
+      received: this.body?.received ?? 0,
+      sent: this.#sent,
+      target: exchange?.target,
+      attempts: exchange?.attempts ?? 0,
+      connected: exchange?.connectedAt ? exchange.connectedAt - started : undefined,
+      firstByte: exchange?.answeredAt ? exchange.answeredAt - started : undefined,
+      total: this.#service.clock() - started,
+      failure,
+    }
+    this.#request.onOutcome?.(outcome)
+    if (!failure || this.begun) {
+      this.#resolve(outcome)
+      return
+    }
+    this.#reject(problemOf(failure, this.#service.name))
+  }
+
+  #closed(): void {
+    if (this.#exchange) this.#exchange.closed()
+    else this.refuse('client-closed-request')
+  }
+
+  get begun(): boolean {
+    return this.#res.headersSent
+  }
+
+  /** Whether the client's connection has taken all of it. */
+  get delivered(): boolean {
+    return this.#ended && this.#res.writableFinished
+  }
+
+  head({ status, fields, length }: ResponseHead): void {
+    this.#status = status
+    this.#length = length
+    this.#fields = this.#request.responseFields(status, fields)
+    if (length === undefined || length > onePiece) process.nextTick(endTurn, this)
+  }
+
+  hint(link: readonly string[]): void {
+    // An HTTP/1.0 client would take it for the answer (RFC 9110 §15.2).
+    if (this.begun || this.#res.req.httpVersion === '1.0') return
+    try {
+      this.#res.writeEarlyHints({ link: [...link] })
+    } catch {
+      // Only a hint: what Node finds malformed is left out.
+    }
+  }
+
+  data(chunk: Buffer): boolean {
+    this.#sent += chunk.length
+    if (!this.begun) {
+      if (chunk.length === this.#length) {
+        this.#whole(chunk)
+        return true
+      }
+      if (this.#length === undefined && this.#held === undefined && !this.#turnIsOver) {
+        this.#held = chunk
+        return true
+      }
+      this.#open()
+    }
+    return this.#write(chunk)
+  }
+
+  end(trailers: readonly Buffer[]): void {
+    if (this.#ended) return
+    if (!this.begun && trailers.length === 0 && this.#length === undefined) {
+      // All of it came in one turn: now the length is known after all.
+      const content = this.#held
+      this.#held = undefined
+      this.#fields.push('content-length', String(content?.length ?? 0))
+      this.#whole(content)
+      return
+    }
+    if (!this.begun) this.#open()
+    if (trailers.length > 0) this.#addTrailers(trailers)
+    this.#ended = true
+    this.#res.end()
+  }
+
+  cut(): void {
+    const { socket } = this.#res
+    // Without a length and without chunks (HTTP/1.0) an orderly close would be the regular end (RFC 9112 §8).
+    if (socket && this.begun && this.#length === undefined && !this.#res.chunkedEncoding) reset(socket)
+    this.#res.destroy()
+  }
+
+  /** The turn in which the head came is over and the content is not. */
+  endTurn(): void {
+    this.#turnIsOver = true
+    if (this.begun || this.#res.destroyed) return
+    try {
+      const silent = this.#held === undefined
+      this.#open()
+      if (silent) this.#res.flushHeaders()
+    } catch (error) {
+      this.#exchange!.broken(error as Error)
+    }
+  }
+
+  #open(): void {
+    // RFC 9110 §8.6: never in a 204, which some services send all the same.
+    if (this.#status === 204) this.#fields = without(this.#fields, 'content-length')
+    this.#res.writeHead(this.#status, this.#fields)
+    const held = this.#held
+    if (held === undefined) return
+    this.#held = undefined
+    this.#write(held)
+  }
+
+  #whole(content: Buffer | undefined): void {
+    this.#open()
+    this.#ended = true
+    if (content === undefined) this.#res.end()
+    else if (content.length <= smallest) this.#res.end(content.toString('latin1'), 'latin1')
+    else this.#res.end(content)
+  }
+
+  #write(chunk: Buffer): boolean {
+    const more = this.#res.write(chunk)
+    if (!more && !this.#listening) {
+      this.#listening = true
+      this.#res.on('drain', () => this.#exchange!.resume())
+    }
+    return more
+  }
+
+  #addTrailers(raw: readonly Buffer[]): void {
+    if (!this.#res.chunkedEncoding || !/\btrailers\b/i.test(String(this.#res.req.headers.te))) return
+    const pairs: [string, string][] = []
+    for (let i = 0; i < raw.length; i += 2) {
+      const name = raw[i]!.toString('latin1')
+      if (!neverTrailing.test(name)) pairs.push([name, raw[i + 1]!.toString('latin1')])
+    }
+    this.#res.addTrailers(pairs)
+  }
+}
+
+function endTurn(answer: Answer): void {
+  answer.endTurn()
+}
+
+function without(fields: readonly string[], name: string): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i]!.toLowerCase() !== name) kept.push(fields[i]!, fields[i + 1]!)
+  }
+  return kept
+}
+
+function reset(socket: Socket): void {
+  // TLS has no reset of its own; there a connection that ends without close_notify tells the same.
+  if (!('encrypted' in socket)) socket.resetAndDestroy()
+}

@@ -1,0 +1,400 @@
+import type { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { Problem, type ProblemCode } from '../http/problem.ts'
+import type { Affinity } from './balancers/balancer.ts'
+import type { Connection, Waiter } from './connections.ts'
+import { classify, type Failure, InvalidResponse, type Stage, type Who } from './failure.ts'
+import { type ResponseHead, readHead } from './framing.ts'
+import { idempotent, type RetryBudget, type RetrySettings } from './retry.ts'
+import type { Target } from './target.ts'
+import { Upload } from './upload.ts'
+import type { Watch, Watched } from './watch.ts'
+
+/** Milliseconds. */
+export interface Timeouts {
+  /** Until the connection to a target stands, waiting for a free one included. */
+  readonly connect: number
+  /** From the last byte of the request to the head of the answer. */
+  readonly response: number
+  /** Between two pieces of a body, in either direction; also how long a client may refuse to read. */
+  readonly idle: number
+}
+
+/** A request as it goes to a service. */
+export interface Outgoing {
+  readonly method: string
+  /** Path and query below the target's own path, canonical, sent as these very bytes: `/orders/1?full=1`. */
+  readonly target: string
+  /**
+   * Name, value, name, value, ... complete but for the framing fields (`Host`, `Connection`, `Content-Length`,
+   * `Transfer-Encoding`, `Expect`, `TE`), which are set here and must not be in it.
+   */
+  readonly fields: readonly string[]
+  /** What may keep this request with the same target as others. */
+  readonly affinity?: Affinity | undefined
+  /** Instead of those of the service. */
+  readonly timeouts?: Timeouts | undefined
+  /** Whether the request may be sent twice; by default as its method says (RFC 9110 §9.2.2). */
+  readonly repeatable?: boolean | undefined
+  /** Ends the exchange early; a `Problem` as the reason becomes the answer. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What was done, for the log and the metrics. */
+export interface Outcome {
+  /** Status of the service's answer; undefined when there was none. */
+  readonly status: number | undefined
+  /** Bytes of content taken from the client and handed to it. */
+  readonly received: number
+  readonly sent: number
+  /** URL of the target that was tried last. */
+  readonly target: string | undefined
+  readonly attempts: number
+  /** Milliseconds from the beginning: request being sent, first byte of the answer, all over; undefined if never. */
+  readonly connected: number | undefined
+  readonly firstByte: number | undefined
+  readonly total: number
+  readonly failure: Failure | undefined
+}
+
+/** Where an answer goes as it arrives. Throwing from `head` or `data` refuses it. */
+export interface Receiver {
+  /** Whether anything of the answer may have reached its reader: then nothing can be tried again or replaced. */
+  readonly begun: boolean
+  /** Whether the reader has all of it. */
+  readonly delivered: boolean
+  head(head: ResponseHead): void
+  /** The `Link` fields of a 103 Early Hints (RFC 8297). */
+  hint(link: readonly string[]): void
+  /** False: no more until `Exchange.resume` is called. */
+  data(chunk: Buffer): boolean
+  /** Name, value, name, value, ... of the trailer section. */
+  end(trailers: readonly Buffer[]): void
+  /** The rest will never come: make sure that nobody takes what is there for all of it. */
+  cut(): void
+  /** Called once and last: all of the answer has been delivered, or why it never will be. */
+  settled(failure: Failure | undefined): void
+}
+
+/** What an exchange needs of the service it belongs to. */
+export interface Service {
+  readonly name: string
+  readonly timeouts: Timeouts
+  readonly retry: RetrySettings
+  readonly budget: RetryBudget
+  readonly watch: Watch
+  readonly clock: () => number
+  /** A target that may serve, not `tried` when there is another; undefined when none may. */
+  choose(affinity: Affinity | undefined, tried: Target | undefined): Target | undefined
+}
+
+/** Where an exchange stands. `flush`: the service is done, the client still reads. */
+type Phase = Stage | 'flush' | 'over'
+
+/** 103 and 102 may come before an answer, but not for ever. */
+const mostInterim = 16
+
+/**
+ * One request to one service, with everything that can go wrong.
+ *
+ *  1. A target is chosen and a connection to it taken: a used one, else a new one.
+ *  2. The request is sent; its body flows as the service takes it.
+ *  3. The head of the answer comes, is checked and handed to the receiver.
+ *  4. The content flows as the receiver takes it; then the connection goes back.
+ *
+ * An attempt that fails before a byte of an answer came is made once more with another target, or on a fresh
+ * connection, if the request may be sent twice or was not sent at all. The object is undici's handler itself: no
+ * stream, and no promise but the one for all of it.
+ */
+export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
+  readonly #service: Service
+  readonly #request: Outgoing
+  readonly #body: Buffer | Upload | null
+  readonly #receiver: Receiver
+  readonly #timeouts: Timeouts
+  #phase: Phase = 'connect'
+  /** When the phase began, or something last moved in it. */
+  #since = 0
+  #target: Target | undefined
+  #connection: Connection | undefined
+  #controller: Dispatcher.DispatchController | undefined
+  #head: ResponseHead | undefined
+  #interim = 0
+  #paused = false
+  attempts = 0
+  place = -1
+  /** By the clock: when the request began to be sent, and when the first byte of an answer came; 0 for never. */
+  connectedAt = 0
+  answeredAt = 0
+
+  constructor(service: Service, request: Outgoing, body: Buffer | Upload | null, receiver: Receiver) {
+    this.#service = service
+    this.#request = request
+    this.#body = body
+    this.#receiver = receiver
+    this.#timeouts = request.timeouts ?? service.timeouts
+  }
+
+  get stage(): Stage {
+    return this.#phase === 'flush' || this.#phase === 'over' ? 'body' : this.#phase
+  }
+
+  get status(): number | undefined {
+    return this.#head?.status
+  }
+
+  get target(): string | undefined {
+    return this.#target?.url
+  }
+
+  begin(): void {
+    const { signal } = this.#request
+    if (signal?.aborted) {
+      this.#signalled()
+      return
+    }
+    signal?.addEventListener('abort', this.#signalled, { once: true })
+    this.#service.watch.add(this)
+    this.#service.budget.deposit()
+    // Anything else would not stay below the path of the target, and undici would take some of it for another origin.
+    if (this.#request.target.charCodeAt(0) !== 47) {
+      this.fail('client', 'bad-request')
+      return
+    }
+    const target = this.#service.choose(this.#request.affinity, undefined)
+    if (target) this.#attempt(target)
+    else this.fail('upstream', 'no-healthy-target')
+  }
+
+  /** The receiver's end is closed: a success if it has everything, else somebody left. */
+  closed(): void {
+    if (this.#phase === 'flush' && this.#receiver.delivered) this.#over(undefined)
+    else this.fail('client', 'client-closed-request')
+  }
+
+  /** Gives up whatever is under way. */
+  fail(who: Who, code: ProblemCode, cause?: unknown): void {
+    if (this.#phase === 'over') return
+    const failure: Failure = { who, stage: this.stage, code, cause }
+    const begun = this.#receiver.begun
+    this.#abandon()
+    this.#over(failure)
+    if (begun) this.#receiver.cut()
+  }
+
+  // 1. A target and a connection
+
+  #attempt(target: Target): void {
+    this.#target = target
+    this.#phase = 'connect'
+    this.#since = this.#service.clock()
+    this.#controller = undefined
+    this.attempts += 1
+    target.state.begin()
+    const connection = target.state.connections.take(this, this.attempts > 1)
+    if (connection) this.connected(connection)
+  }
+
+  connected(connection: Connection): void {
+    const target = this.#target!
+    // Who waited for a connection may have turned to another target meanwhile, or given up.
+    if (this.#phase !== 'connect' || this.#connection || connection.owner !== target.state.connections) {
+      connection.release()
+      return
+    }
+    this.#connection = connection
+    const { method, fields } = this.#request
+    const body = this.#body
+    const length = body instanceof Upload ? body.length : undefined
+    connection.client.dispatch(
+      {
+        path: target.basePath + this.#request.target,
+        method,
+        headers: (length === undefined ? fields : [...fields, 'content-length', String(length)]) as string[],
+        body: body as Buffer | Readable | null,
+      },
+      this,
+    )
+  }
+
+  // 2. The request
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#phase !== 'connect') {
+      controller.abort(new Error('given up while connecting'))
+      return
+    }
+    this.#controller = controller
+    this.#since = this.connectedAt = this.#service.clock()
+    this.#phase = this.#body instanceof Upload ? 'request' : 'head'
+  }
+
+  onRequestSent(): void {
+    if (this.#phase !== 'request') return
+    this.#since = this.#service.clock()
+    this.#phase = 'head'
+  }
+
+  // 3. The head of the answer
+
+  onResponseStarted(): void {
+    if (this.answeredAt === 0) this.answeredAt = this.#service.clock()
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (this.#phase === 'over') return
+    const raw = controller.rawHeaders as Buffer[]
+    if (status >= 100 && status < 200) {
+      this.#interimHead(status, raw)
+      return
+    }
+    const head = readHead(status, raw, this.#request.method)
+    this.#head = head
+    this.#phase = 'body'
+    this.#since = this.answeredAt
+    this.#target!.state.answered(status)
+    this.#receiver.head(head)
+  }
+
+  #interimHead(status: number, raw: readonly Buffer[]): void {
+    this.#interim += 1
+    if (this.#interim > mostInterim) throw new InvalidResponse(`more than ${mostInterim} interim answers`)
+    if (status !== 103) return
+    const link: string[] = []
+    for (let i = 0; i < raw.length; i += 2) {
+      if (raw[i]!.toString('latin1').toLowerCase() === 'link') link.push(raw[i + 1]!.toString('latin1'))
+    }
+    if (link.length > 0) this.#receiver.hint(link)
+  }
+
+  // 4. The content
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#phase !== 'body') return
+    this.#since = this.#service.clock()
+    if (this.#receiver.data(chunk)) return
+    this.#paused = true
+    controller.pause()
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#phase !== 'body') return
+    const connection = this.#connection!
+    // undici takes a reset for the end of content that has no other end; a reset is none (RFC 9112 §8).
+    if (this.#head!.closeDelimited && connection.errored) {
+      this.broken(Object.assign(new Error('reset in the middle of the content'), { code: 'ECONNRESET' }))
+      return
+    }
+    this.#connection = undefined
+    connection.release()
+    this.#target!.state.end()
+    this.#phase = 'flush'
+    this.#since = this.#service.clock()
+    try {
+      this.#receiver.end((controller.rawTrailers ?? []) as Buffer[])
+      if (this.#receiver.delivered) this.#over(undefined)
+    } catch (error) {
+      this.fail('upstream', classify(error as Error, 'body'), error)
+    }
+  }
+
+  /** The receiver can take more. */
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#since = this.#service.clock()
+    this.#controller?.resume()
+  }
+
+  // What goes wrong
+
+  onResponseError(_controller: unknown, error: Error): void {
+    if (this.#phase !== 'over' && this.#phase !== 'flush') this.broken(error)
+  }
+
+  check(now: number): void {
+    const waited = now - this.#since
+    switch (this.#phase) {
+      case 'connect':
+        if (waited > this.#timeouts.connect) this.#tooLate(this.#connection ? 'upstream-timeout' : 'overloaded')
+        return
+      case 'request': {
+        const { stalledSince } = this.#body as Upload
+        if (stalledSince > 0 && now - stalledSince > this.#timeouts.response) this.#tooLate('upstream-timeout')
+        return
+      }
+      case 'head':
+        if (waited > this.#timeouts.response) this.#tooLate('upstream-timeout')
+        return
+      case 'body':
+        if (waited <= this.#timeouts.idle) return
+        if (this.#paused) this.fail('client', 'client-closed-request', new Error('the client stopped reading'))
+        else this.#tooLate('upstream-timeout')
+        return
+      case 'flush':
+        if (waited > this.#timeouts.idle) {
+          this.fail('client', 'client-closed-request', new Error('the client stopped reading'))
+        }
+    }
+  }
+
+  readonly #signalled = (): void => {
+    const { reason } = this.#request.signal!
+    this.fail('gateway', reason instanceof Problem ? reason.code : 'client-closed-request', reason)
+  }
+
+  #tooLate(code: 'upstream-timeout' | 'overloaded'): void {
+    this.#tryAgainOr(code, new Error(`waited too long (${this.#phase})`))
+  }
+
+  /** The answer, or the way to it, turned out to be broken. */
+  broken(error: Error): void {
+    this.#tryAgainOr(classify(error, this.stage), error)
+  }
+
+  #tryAgainOr(code: ProblemCode, cause: Error): void {
+    const target = this.#target!
+    const who = code === 'internal-error' || code === 'overloaded' ? 'gateway' : 'upstream'
+    if (who === 'upstream') target.state.failed(code)
+    const next = this.#mayRepeat(code) ? this.#service.choose(this.#request.affinity, target) : undefined
+    if (next && this.#service.budget.withdraw()) {
+      this.#abandon()
+      this.#attempt(next)
+    } else {
+      this.fail(who, code, cause)
+    }
+  }
+
+  /** Whether nothing would happen twice that must happen once. */
+  #mayRepeat(code: ProblemCode): boolean {
+    if (this.attempts > this.#service.retry.attempts || code === 'internal-error' || this.answeredAt > 0) return false
+    if (this.#body instanceof Upload && this.#body.started) return false
+    if (!this.#controller) return true
+    if (code !== 'upstream-disconnected') return false
+    return this.#request.repeatable ?? idempotent.has(this.#request.method)
+  }
+
+  /** Lets go of the attempt under way, if there is one. */
+  #abandon(): void {
+    const connection = this.#connection
+    const target = this.#target
+    if (!target || this.#phase === 'flush') return
+    const controller = this.#controller
+    // Whatever undici has to say about this attempt from now on comes too late.
+    this.#phase = 'over'
+    this.#connection = undefined
+    this.#controller = undefined
+    target.state.connections.leave(this)
+    controller?.abort(new Error('given up'))
+    connection?.drop()
+    target.state.abandoned()
+    target.state.end()
+  }
+
+  #over(failure: Failure | undefined): void {
+    this.#phase = 'over'
+    this.#service.watch.delete(this)
+    this.#request.signal?.removeEventListener('abort', this.#signalled)
+    this.#receiver.settled(failure)
+  }
+}

@@ -1,0 +1,92 @@
+import { Problem, type ProblemCode } from '../http/problem.ts'
+
+/** Who made an exchange fail. */
+export type Who = 'client' | 'gateway' | 'upstream'
+
+/** How far it had come: connecting, sending the request, waiting for the head of the answer, passing its body on. */
+export type Stage = 'connect' | 'request' | 'head' | 'body'
+
+export interface Failure {
+  readonly who: Who
+  readonly stage: Stage
+  readonly code: ProblemCode
+  /** For the log, never for the caller. */
+  readonly cause?: unknown
+}
+
+/** The answer of a service is not HTTP as a gateway may pass it on. */
+export class InvalidResponse extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'InvalidResponse'
+  }
+}
+
+/** What the error codes of node:net, node:tls and undici mean once a connection stands. */
+const codes: Readonly<Record<string, ProblemCode>> = {
+  ECONNRESET: 'upstream-disconnected',
+  EPIPE: 'upstream-disconnected',
+  UND_ERR_SOCKET: 'upstream-disconnected',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'upstream-disconnected',
+  HPE_INVALID_EOF_STATE: 'upstream-disconnected',
+  ETIMEDOUT: 'upstream-timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'upstream-invalid-response',
+  ERR_INVALID_CHAR: 'upstream-invalid-response',
+  ERR_HTTP_INVALID_STATUS_CODE: 'upstream-invalid-response',
+  ERR_ASSERTION: 'upstream-invalid-response',
+}
+
+/** Messages of undici's SocketError that blame what the service said, not that it went away. */
+const misbehaviour = new Set(['bad response', 'bad upgrade'])
+
+/** Errors that say the gateway built a request which cannot be sent: our defect, not the service's. */
+const ours = new Set([
+  'UND_ERR_INVALID_ARG',
+  'UND_ERR_NOT_SUPPORTED',
+  'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
+  'TypeError',
+  'RangeError',
+  'ReferenceError',
+])
+
+/** Reads the error of an attempt that failed at `stage`. */
+export function classify(error: Error & { readonly code?: unknown }, stage: Stage): ProblemCode {
+  if (error instanceof Problem) return error.code
+  if (error instanceof InvalidResponse || misbehaviour.has(error.message)) return 'upstream-invalid-response'
+  // A code is what the outside has; an error without one comes from our own lines.
+  const code = typeof error.code === 'string' ? error.code : error.name
+  if (ours.has(code)) return 'internal-error'
+  if (stage === 'connect')
+    return code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT' ? 'upstream-timeout' : 'upstream-unreachable'
+  // undici says this of any head that is wrong and announces content.
+  if (stage !== 'body' && code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') return 'upstream-invalid-response'
+  return codes[code] ?? (code.startsWith('HPE_') ? 'upstream-invalid-response' : 'upstream-disconnected')
+}
+
+const details: { readonly [Code in ProblemCode]?: (service: string) => string } = {
+  'upstream-unreachable': (service) => `No connection to the service "${service}" could be made`,
+  'upstream-disconnected': (service) => `The service "${service}" closed the connection before it had answered`,
+  'upstream-invalid-response': (service) => `The answer of the service "${service}" is not valid HTTP`,
+  'upstream-timeout': (service) => `The service "${service}" did not answer in time`,
+  'no-healthy-target': (service) => `No instance of the service "${service}" is available right now`,
+  overloaded: (service) => `Too many requests to the service "${service}" are under way`,
+  'client-closed-request': () => 'The client closed the connection before the answer was there',
+  'request-timeout': () => 'The request body did not arrive in time',
+  'bad-request': () => 'The request target does not begin with a slash',
+  'body-too-large': () => 'The request body is larger than this operation accepts',
+}
+
+/** Seconds after which a client may try again, for the codes that are likely to pass. */
+const retryAfter: { readonly [Code in ProblemCode]?: string } = { 'no-healthy-target': '1', overloaded: '1' }
+
+/** What a failed exchange is answered with: a problem that never names a target, or our own defect as it is. */
+export function problemOf(failure: Failure, service: string): Error {
+  if (failure.code === 'internal-error' && failure.cause instanceof Error) return failure.cause
+  const detail = details[failure.code]?.(service) ?? `The request could not be passed to the service "${service}"`
+  if (failure.cause instanceof Problem) return failure.cause
+  const wait = retryAfter[failure.code]
+  return new Problem(failure.code, detail, {
+    cause: failure.cause,
+    ...(wait === undefined ? {} : { fields: { 'Retry-After': wait } }),
+  })
+}

@@ -1,0 +1,145 @@
+import { connect, type Socket } from 'node:net'
+import { Client } from 'undici'
+
+export interface HealthSettings {
+  /** Path that answers with a status from 200 to 399 while the target can serve. */
+  readonly path: string
+  /** Milliseconds between two probes. */
+  readonly interval: number
+  /** Milliseconds a probe may take. */
+  readonly timeout: number
+  /** Failed probes in a row that take a target out, and good ones that bring it back. */
+  readonly unhealthyAfter: number
+  readonly healthyAfter: number
+}
+
+/** A probe's answer beyond this is not read. */
+const mostContent = 65_536
+
+/**
+ * Asks one target at intervals how it is, over a connection of its own, so that a target whose connections are all busy
+ * is not taken for dead. Counts as healthy until probes say otherwise.
+ */
+export class Prober {
+  readonly #client: Client
+  readonly #path: string
+  readonly #settings: HealthSettings
+  readonly #chance: () => number
+  readonly #changed: (why: string | undefined) => void
+  #streak = 0
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+  healthy = true
+
+  /** `changed` is told why a target is unhealthy, or undefined when it is healthy again. */
+  constructor(url: string, settings: HealthSettings, chance: () => number, changed: (why: string | undefined) => void) {
+    const { origin, pathname } = new URL(url)
+    this.#client = new Client(origin, {
+      allowH2: false,
+      connectTimeout: settings.timeout,
+      headersTimeout: settings.timeout,
+      bodyTimeout: settings.timeout,
+      maxHeaderSize: 16_384,
+    })
+    this.#path = pathname.replace(/\/$/, '') + settings.path
+    this.#settings = settings
+    this.#chance = chance
+    this.#changed = changed
+    void this.#probe()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    this.#client.destroy(null, () => {})
+  }
+
+  async #probe(): Promise<void> {
+    const why = await this.#ask()
+    if (this.#stopped) return
+    this.#count(why)
+    // Spread by a tenth, so that the probes of many gateways do not fall together.
+    const pause = this.#settings.interval * (0.95 + 0.1 * this.#chance())
+    this.#timer = setTimeout(() => void this.#probe(), pause).unref()
+  }
+
+  async #ask(): Promise<string | undefined> {
+    try {
+      const { statusCode, body } = await this.#client.request({
+        method: 'GET',
+        path: this.#path,
+        headers: { 'user-agent': 'sallyport-health' },
+        signal: AbortSignal.timeout(this.#settings.timeout),
+      })
+      await body.dump({ limit: mostContent })
+      return statusCode >= 200 && statusCode < 400 ? undefined : `status ${statusCode}`
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+
+  #count(why: string | undefined): void {
+    if ((why === undefined) === this.healthy) {
+      this.#streak = 0
+      return
+    }
+    this.#streak += 1
+    if (this.#streak < (this.healthy ? this.#settings.unhealthyAfter : this.#settings.healthyAfter)) return
+    this.#streak = 0
+    this.healthy = !this.healthy
+    this.#changed(why)
+  }
+}
+
+/** Milliseconds between two knocks, and that one may take. */
+const betweenKnocks = 500
+const longestKnock = 1_000
+
+/**
+ * While a target refuses connections, tries whether it accepts one again: nothing is sent. So a target that was
+ * restarted is back within a second, and no request has to find out.
+ */
+export class Knocker {
+  readonly #host: string
+  readonly #port: number
+  readonly #opened: () => void
+  #timer: NodeJS.Timeout | undefined
+  #socket: Socket | undefined
+
+  constructor({ hostname, port, protocol }: URL, opened: () => void) {
+    this.#host = hostname.replace(/^\[|\]$/g, '')
+    this.#port = Number(port) || (protocol === 'https:' ? 443 : 80)
+    this.#opened = opened
+  }
+
+  start(): void {
+    if (this.#timer || this.#socket) return
+    this.#timer = setTimeout(() => this.#knock(), betweenKnocks).unref()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const socket = this.#socket
+    this.#socket = undefined
+    socket?.destroy()
+  }
+
+  #knock(): void {
+    this.#timer = undefined
+    const socket = connect({ host: this.#host, port: this.#port })
+    this.#socket = socket
+    socket.unref()
+    socket.setTimeout(longestKnock, () => socket.destroy())
+    socket.on('error', () => {})
+    socket.on('connect', () => {
+      this.stop()
+      this.#opened()
+    })
+    socket.on('close', () => {
+      if (this.#socket !== socket) return
+      this.#socket = undefined
+      this.start()
+    })
+  }
+}
