@@ -67,7 +67,19 @@ export function createGuard(limits: Partial<GuardLimits> = {}) {
   const served = new Set(methods)
   const allow = methods.join(', ')
 
+  /** Connections on which nothing more is believed: the parser goes on to the next request in its buffer before they close. */
+  const condemned = new WeakSet<object>()
+
   return function guard(req: RawRequest): Problem | undefined {
+    if (req.socket && condemned.has(req.socket)) {
+      return closing('bad-request', 'An earlier request on this connection leaves in doubt where this one begins')
+    }
+    const problem = inspect(req)
+    if (problem?.fields['Connection'] !== undefined && req.socket) condemned.add(req.socket)
+    return problem
+  }
+
+  function inspect(req: RawRequest): Problem | undefined {
     const { httpVersion, rawHeaders: raw } = req
     const method = req.method ?? ''
     if (httpVersion !== '1.1' && httpVersion !== '1.0') {

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { Problem, type ProblemCode } from './problem.ts'
 
 /** Answers for the `clientError` event: bytes that never became a request, so there is no response object to answer with. */
@@ -11,6 +12,20 @@ const codes: Readonly<Record<string, readonly [ProblemCode, string]>> = {
   HPE_PAUSED_H2_UPGRADE: ['version-not-supported', 'HTTP/2 is not served on this port'],
   HPE_INVALID_METHOD: ['method-not-implemented', 'The method is not known here'],
   ERR_HTTP_REQUEST_TIMEOUT: ['request-timeout', 'The request did not arrive in time'],
+}
+
+/**
+ * Listener for `clientError`: answers unless another answer has begun on this connection, and closes it.
+ * `instance` is the id the answer names.
+ */
+export function answerParserError(error: Error, socket: Duplex, instance: string): void {
+  // Node's own property, which its default listener asks too: the answer that the socket is busy with.
+  const { _httpMessage: current } = socket as Duplex & {
+    readonly _httpMessage?: { readonly headersSent: boolean } | null
+  }
+  if (socket.writable && !current?.headersSent) socket.write(closingResponse(parserProblem(error), instance))
+  // At once: ending it would leave a connection open to whoever does not read.
+  socket.destroy()
 }
 
 /** What to answer for an error of the `clientError` event. */
