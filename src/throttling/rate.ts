@@ -72,8 +72,9 @@ export function createRateLimits(name: string, definitions: readonly RateDefinit
 
 interface Rule {
   readonly by: PartitionName
-  /** What the fields call it. */
+  /** What the fields call it, and the beginning of its item in `RateLimit`. */
   readonly name: string
+  readonly item: string
   /** The item of `RateLimit-Policy`. */
   readonly policy: string
   readonly allowance: string
@@ -94,6 +95,7 @@ function createRule(
   return {
     by: partition,
     name,
+    item: `${quoted(name)};r=`,
     policy: `${quoted(name)};q=${requests};w=${seconds}`,
     allowance: `${requests} request${requests === 1 ? '' : 's'} in ${seconds === 1 ? 'a second' : `${seconds} seconds`}`,
     limiter: limiters.open(`${scope}:${by}`, { requests, window: per }),
@@ -106,10 +108,10 @@ function createRateLimit(rules: readonly Rule[]): RateLimit | undefined {
   const policies = rules.map(({ policy }) => policy).join(', ')
 
   function conclude(standings: readonly Standing[]): Counting {
-    const fields = {
-      'RateLimit-Policy': policies,
-      RateLimit: standings.map((standing, index) => itemOf(rules[index]!, standing)).join(', '),
-    }
+    let items = ''
+    for (const [index, standing] of standings.entries())
+      items += `${index ? ', ' : ''}${itemOf(rules[index]!, standing)}`
+    const fields = { 'RateLimit-Policy': policies, RateLimit: items }
     const last = standings[standings.length - 1]!
     if (last.allowed) return { outcome: 'allowed', fields }
     return { outcome: 'limited', problem: tooMany(rules[standings.length - 1]!, last, fields) }
@@ -136,8 +138,8 @@ function createRateLimit(rules: readonly Rule[]): RateLimit | undefined {
 }
 
 /** "r" requests may be made within "t" seconds (§4.1): as long as nothing comes back into the bucket. */
-function itemOf({ name }: Rule, { remaining, next }: Standing): string {
-  return `${quoted(name)};r=${remaining};t=${Math.ceil(next / 1_000)}`
+function itemOf({ item }: Rule, { remaining, next }: Standing): string {
+  return `${item}${remaining};t=${Math.ceil(next / 1_000)}`
 }
 
 function tooMany({ name, allowance, by }: Rule, { next }: Standing, fields: RateLimitFields): Problem {

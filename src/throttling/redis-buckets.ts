@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { Redis, type RedisOptions } from 'ioredis'
 import { createBreaker } from '../store/breaker.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Limiter, Limiters, Quota, Standing } from './limiter.ts'
+import type { Limiter, Limiters, Quota } from './limiter.ts'
 import { createRegistry } from './registry.ts'
 import { createTokenBuckets } from './token-bucket.ts'
 
@@ -101,12 +101,6 @@ export function createRedisLimiters({
       blocked.set(bucket, time() + next)
     }
 
-    async function ask(bucket: string): Promise<Standing> {
-      const [allowed, remaining, next] = await breaker(() => commands.takeToken(bucket, step, window))
-      insured = false
-      return { allowed: allowed === 1, remaining, next }
-    }
-
     return {
       take: function takeShared(key) {
         // Keys are chosen by callers: no longer than this in Redis, and no addresses or names in its memory.
@@ -117,10 +111,11 @@ export function createRedisLimiters({
           if (next > 0) return { allowed: false, remaining: 0, next }
           blocked.delete(bucket)
         }
-        return ask(bucket).then(
-          (standing) => {
-            if (!standing.allowed) remember(bucket, standing.next)
-            return standing
+        return breaker(() => commands.takeToken(bucket, step, window)).then(
+          ([allowed, remaining, next]) => {
+            insured = false
+            if (allowed === 0) remember(bucket, next)
+            return { allowed: allowed === 1, remaining, next }
           },
           (error) => {
             insure(error)
