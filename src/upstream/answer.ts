@@ -11,10 +11,6 @@ const smallest = 12_288
 /** Content up to here is awaited before the head goes out, because it comes in one piece nearly always. */
 const onePiece = 65_536
 
-/** Fields that a trailer section must not carry: framing, routing, credentials, content (RFC 9110 §6.5.1). */
-const neverTrailing =
-  /^(?:transfer-encoding|content-.*|host|trailer|te|connection|upgrade|keep-alive|proxy-.*|set-cookie|authorization|www-authenticate|cache-control|expires|age|date|location|retry-after|vary|warning|max-forwards|expect|range|if-.*)$/i
-
 /**
  * The client's side of an exchange: the answer on its way to the client, written straight to the response.
  *
@@ -141,9 +137,9 @@ export class Answer implements Receiver {
     return this.#write(chunk)
   }
 
-  end(trailers: readonly Buffer[]): void {
+  end(): void {
     if (this.#ended) return
-    if (!this.begun && trailers.length === 0 && this.#length === undefined) {
+    if (!this.begun && this.#length === undefined) {
       // All of it came in one turn: now the length is known after all.
       const content = this.#held
       this.#held = undefined
@@ -152,7 +148,6 @@ export class Answer implements Receiver {
       return
     }
     if (!this.begun) this.#open()
-    if (trailers.length > 0) this.#addTrailers(trailers)
     this.#ended = true
     this.#res.end()
   }
@@ -202,16 +197,6 @@ export class Answer implements Receiver {
       this.#res.on('drain', () => this.#exchange!.resume())
     }
     return more
-  }
-
-  #addTrailers(raw: readonly Buffer[]): void {
-    if (!this.#res.chunkedEncoding || !/\btrailers\b/i.test(String(this.#res.req.headers.te))) return
-    const pairs: [string, string][] = []
-    for (let i = 0; i < raw.length; i += 2) {
-      const name = raw[i]!.toString('latin1')
-      if (!neverTrailing.test(name)) pairs.push([name, raw[i + 1]!.toString('latin1')])
-    }
-    this.#res.addTrailers(pairs)
   }
 }
 

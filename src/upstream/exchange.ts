@@ -68,8 +68,8 @@ export interface Receiver {
   hint(link: readonly string[]): void
   /** False: no more until `Exchange.resume` is called. */
   data(chunk: Buffer): boolean
-  /** Name, value, name, value, ... of the trailer section. */
-  end(trailers: readonly Buffer[]): void
+  /** All content has come. Trailers are not passed on (RFC 9110 §6.5.1). */
+  end(): void
   /** The rest will never come: make sure that nobody takes what is there for all of it. */
   cut(): void
   /** Called once and last: all of the answer has been delivered, or why it never will be. */
@@ -277,7 +277,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     controller.pause()
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
+  onResponseEnd(): void {
     if (this.#phase !== 'body') return
     const connection = this.#connection!
     // undici takes a reset for the end of content that has no other end; a reset is none (RFC 9112 §8).
@@ -291,7 +291,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     this.#phase = 'flush'
     this.#since = this.#service.clock()
     try {
-      this.#receiver.end((controller.rawTrailers ?? []) as Buffer[])
+      this.#receiver.end()
       if (this.#receiver.delivered) this.#over(undefined)
     } catch (error) {
       this.fail('upstream', classify(error as Error, 'body'), error)

@@ -282,16 +282,15 @@ describe('what reaches the client', { concurrency: true }, () => {
     assert.equal((await rawRequest(gateway.port, get('/many'))).status, 502)
   })
 
-  test('trailers only for who asked, never a cookie or a coding', async (t) => {
+  test('no trailers: nothing that comes after the content is taken for a field', async (t) => {
     const backend = await answering(
       t,
-      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nDigest: abc\r\nSet-Cookie: a=1\r\nContent-Encoding: gzip\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nDigest: abc\r\nSet-Cookie: a=1\r\n\r\n',
     )
     const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
-    const asked = await rawRequest(gateway.port, get('/', 'TE: trailers', 'Connection: TE'))
-    assert.match(asked.content, /^2\r\nok\r\n0\r\nDigest: abc\r\n\r\n$/)
-    const not = await rawRequest(gateway.port, get('/'))
-    assert.doesNotMatch(not.text, /Digest|Set-Cookie/)
+    const { text } = await rawRequest(gateway.port, get('/', 'TE: trailers', 'Connection: TE'))
+    assert.match(text, /ok/)
+    assert.doesNotMatch(text, /Digest|Set-Cookie/)
   })
 
   test('the answer of a service that answers before it has read everything', async (t) => {

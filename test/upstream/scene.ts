@@ -13,18 +13,22 @@ import { Problem } from '../../src/http/problem.ts'
 import { type Log, silent } from '../../src/telemetry/log.ts'
 import type { Outcome } from '../../src/upstream/exchange.ts'
 import type { Forward } from '../../src/upstream/forward.ts'
-import { upstreamSettings } from '../../src/upstream/settings.ts'
+import { type UpstreamSettings, upstreamSettings } from '../../src/upstream/settings.ts'
 import { createUpstreams, type Upstream } from '../../src/upstream/upstream.ts'
 
 /** The scene of this room's tests: backends that misbehave to the byte, a gateway of one line, clients that do too. */
 
 const schema = z.strictObject(upstreamSettings)
 
+export function settingsOf(settings: z.input<typeof schema>): UpstreamSettings {
+  return schema.parse(settings)
+}
+
 /** One upstream with its registry; closed when the test ends. */
 export function upstreamTo(t: TestContext, settings: z.input<typeof schema>, log: Log = silent): Upstream {
   const upstreams = createUpstreams({ log, clock: () => performance.now(), chance: Math.random })
   t.after(() => upstreams.close())
-  return upstreams.acquire('orders', schema.parse(settings))
+  return upstreams.acquire('orders', settingsOf(settings))
 }
 
 export interface Backend {
