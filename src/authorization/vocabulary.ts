@@ -13,7 +13,7 @@ import type { PermissionsOf } from './requirements.ts'
  * cannot be reached, and a header field or claim called `constructor` is a key like any other.
  */
 
-/** Longest list, most query parameters, that an expression with loops is run over. */
+/** Longest list or map that an expression with loops is run over, and most query parameters for any expression. */
 export const longestList = 100
 /** Longest text that `re2` and `glob` look at, in UTF-16 code units. */
 export const longestText = 4_096
@@ -112,11 +112,13 @@ class RequestView {
   #headers: ReadonlyMap<string, string> | undefined
 
   readonly #wallClock: WallClock
+  readonly #longest: number
 
-  constructor(question: Question, hidden: Hidden, wallClock: WallClock) {
+  constructor(question: Question, { hidden, wallClock }: Surroundings, longest: number) {
     this.#question = question
     this.#hidden = hidden
     this.#wallClock = wallClock
+    this.#longest = longest
   }
 
   get method() {
@@ -134,7 +136,7 @@ class RequestView {
     return this.#query
   }
   get headers() {
-    this.#headers ??= readFields(this.#question.head.fields.raw, this.#hidden.fields)
+    this.#headers ??= readFields(this.#question.head.fields.raw, this.#hidden.fields, this.#longest)
     return this.#headers
   }
   get ip() {
@@ -169,19 +171,19 @@ class RouteView {
 export class Scope {
   readonly caller: CallerView
   readonly #question: Question
-  readonly #hidden: Hidden
-  readonly #wallClock: WallClock
+  readonly #surroundings: Surroundings
+  readonly #longest: number
   #request: RequestView | undefined
 
-  constructor(question: Question, caller: CallerView, hidden: Hidden, wallClock: WallClock) {
+  constructor(question: Question, caller: CallerView, surroundings: Surroundings, longest: number) {
     this.caller = caller
     this.#question = question
-    this.#hidden = hidden
-    this.#wallClock = wallClock
+    this.#surroundings = surroundings
+    this.#longest = longest
   }
 
   get request() {
-    this.#request ??= new RequestView(this.#question, this.#hidden, this.#wallClock)
+    this.#request ??= new RequestView(this.#question, this.#surroundings, this.#longest)
     return this.#request
   }
   get service() {
@@ -196,6 +198,12 @@ export class Scope {
 interface Hidden {
   readonly fields: ReadonlySet<string>
   readonly parameters: ReadonlySet<string>
+}
+
+/** What all scopes share. */
+interface Surroundings {
+  readonly hidden: Hidden
+  readonly wallClock: WallClock
 }
 
 /** Builds the scope of a question. `looping` says whether the expression may run through lists. */
@@ -213,23 +221,20 @@ export function createScopes(permissionsOf: PermissionsOf, credentials: readonly
     ]),
     parameters: new Set(['access_token', ...named('query')]),
   }
-  const wallClock = createWallClock()
+  const surroundings: Surroundings = { hidden, wallClock: createWallClock() }
   // One view per caller, since one caller object serves every request that shows the same credential.
   const plain = new WeakMap<Caller, CallerView>()
   const looped = new WeakMap<Caller, CallerView>()
 
   return function scopeOf(question, looping) {
     const views = looping ? looped : plain
+    const longest = looping ? longestList : Number.POSITIVE_INFINITY
     let view = views.get(question.caller)
     if (view === undefined) {
-      view = new CallerView(
-        question.caller,
-        permissionsOf(question.caller),
-        looping ? longestList : Number.POSITIVE_INFINITY,
-      )
+      view = new CallerView(question.caller, permissionsOf(question.caller), longest)
       views.set(question.caller, view)
     }
-    return new Scope(question, view, hidden, wallClock)
+    return new Scope(question, view, surroundings, longest)
   }
 }
 
@@ -371,13 +376,13 @@ function short(text: string): string {
 
 function bounded<T>(list: readonly T[], longest: number): readonly T[] {
   // Cutting a list short would make `!("blocked" in caller.roles)` hold: refuse instead.
-  if (list.length > longest) throw new Error(`a list of more than ${longest} items is not run through`)
+  if (list.length > longest) throw new Error(`more than ${longest} items are not run through`)
   return list
 }
 
 function asMap(object: object, longest: number, depth: number): ReadonlyMap<string, unknown> {
   const map = new Map<string, unknown>()
-  for (const [key, value] of Object.entries(object))
+  for (const [key, value] of bounded(Object.entries(object), longest))
     if (value !== undefined) map.set(key, asValue(value, longest, depth - 1))
   return map
 }
@@ -402,7 +407,8 @@ function readQuery(query: string, hidden: ReadonlySet<string>): ReadonlyMap<stri
   return parameters
 }
 
-function readFields(raw: readonly string[], hidden: ReadonlySet<string>): ReadonlyMap<string, string> {
+function readFields(raw: readonly string[], hidden: ReadonlySet<string>, longest: number): ReadonlyMap<string, string> {
+  bounded(raw, 2 * longest)
   const fields = new Map<string, string>()
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!.toLowerCase()

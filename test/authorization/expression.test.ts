@@ -197,17 +197,33 @@ describe('an expression is refused when the file is read', () => {
     [
       'three loops in each other',
       'caller.roles.all(a, caller.roles.all(b, caller.roles.all(c, true)))',
-      /at most 2 deep/,
+      /at most 2 loops/,
     ],
     [
       'a doubling in three steps',
       'cel.bind(a, "x", cel.bind(b, a + a, cel.bind(c, b + b, c == "x")))',
-      /at most 2 deep/,
+      /at most 2 loops/,
     ],
     [
       'a text split in a loop in a loop',
       "request.path.split('').all(a, caller.roles.all(b, a == b))",
-      /thousands of items/,
+      /split\(\) stands in none/,
+    ],
+    ['a text split for every item', "caller.roles.exists(r, r in request.path.split('/'))", /split\(\) stands in none/],
+    [
+      'what was split, bound to a name and run through twice',
+      "cel.bind(p, request.path.split('/'), p.all(a, p.all(b, a == b)))",
+      /at most 2 loops/,
+    ],
+    [
+      'what was joined and split again',
+      "caller.roles.map(r, request.path).join('').split('').exists(c, c == 'x')",
+      /split\(\) stands in none/,
+    ],
+    [
+      'a pattern in two loops',
+      "caller.roles.all(a, caller.roles.all(b, re2(request.path, 'a')))",
+      /re2\(\) and glob\(\) count as one/,
     ],
     ['too many parts', Array(160).fill('true').join(' && '), /maxAstNodes \(300\)/],
     ['too deep', `${'('.repeat(30)}true${')'.repeat(30)}`, /maxDepth \(24\)/],
@@ -294,6 +310,13 @@ describe('an expression cannot be made expensive by a request', () => {
     const question = questionOf({ caller: { roles: [...many, 'one more'], claims: { groups: [...many, 'x'] } } })
     assert.equal(holds("!caller.roles.exists(r, r == 'nobody')", question), false)
     assert.equal(holds("!caller.claims.groups.exists(r, r == 'nobody')", question), false)
+    const manyClaims = Object.fromEntries(many.map((name) => [name, 1]))
+    assert.equal(holds("!caller.claims.exists(k, k == 'nobody')", questionOf({ caller: { claims: manyClaims } })), true)
+    const more = questionOf({ caller: { claims: { ...manyClaims, x: 1 } } })
+    assert.equal(holds("!caller.claims.exists(k, k == 'nobody')", more), false)
+    const raw = Array.from({ length: longestList + 1 }, (_, index) => [`x-${index}`, '1']).flat()
+    assert.equal(holds("request.headers.all(k, k != 'nobody')", questionOf({ raw })), false)
+    assert.equal(holds("request.headers['x-1'] == '1'", questionOf({ raw })), true)
     assert.equal(holds("'one more' in caller.roles && 'x' in caller.claims.groups", question), true)
   })
 
