@@ -1,0 +1,261 @@
+import { generateKeyPair, randomBytes } from 'node:crypto'
+import { promisify } from 'node:util'
+import { calculateJwkThumbprint, type JWK } from 'jose'
+import { type Json, type Store, StoreUnavailable } from '../store/store.ts'
+import type { Tools } from '../tools.ts'
+
+const generate = promisify(generateKeyPair)
+
+export interface SigningKeysOptions {
+  readonly algorithm: 'RS256' | 'ES256'
+  /** Seconds the longest-lived token can live: so long does a key verify after it has signed its last. */
+  readonly tokenLife: number
+  /** Seconds a key signs before the next takes over. */
+  readonly rotateEvery: number
+  /** Seconds a key is published before it signs; longer than anybody keeps a key set without asking. Default: 3,600. */
+  readonly announce?: number
+}
+
+/**
+ * The keys that tokens are signed with, and one secret, in the store: every instance has the same, and a restart
+ * changes nothing. A key is announced (published), active (signs), retired (still verifies), gone; who does what
+ * follows from the clock and the entries alone, so instances need not agree on anything else.
+ */
+export interface SigningKeys {
+  /** Private JWKs, the one that signs first: what oidc-provider is given. */
+  readonly signing: readonly JWK[]
+  /** Public JWKs, announced and retired ones included. A `KeySource` of the verifier. */
+  keys(): readonly JWK[]
+  /** 32 random bytes that all instances share. */
+  readonly secret: Buffer
+  /** Tells of every change, of keys and of which one signs. Returns how to stop. */
+  onChange(listener: () => void): () => void
+  /** Announces a new key, which takes over after `announce` seconds. Resolves with its `kid`. */
+  rotate(): Promise<string>
+  /** Looks into the store and at the clock now, instead of within a minute. */
+  refresh(): Promise<void>
+  close(): void
+}
+
+interface KeyEntry {
+  readonly jwk: JWK & { readonly kid: string }
+  /** Seconds since the epoch from when it signs. */
+  readonly activeFrom: number
+  /** Seconds since the epoch from when it is gone; absent until a successor is announced. */
+  readonly expiresAt?: number
+}
+
+const collection = 'issuer.keys'
+const secretKey = 'secret'
+/** Made by whoever comes first; later ones are named by their `kid`. */
+const firstKey = 'first'
+const lockKey = 'lock'
+const lookEvery = 60_000
+/** Clocks of instances and of verifiers differ a little. */
+const leeway = 120
+const modulusLength = 2_048
+
+export async function openSigningKeys(
+  store: Store,
+  { algorithm, tokenLife, rotateEvery, announce = 3_600 }: SigningKeysOptions,
+  { now, log }: Tools,
+): Promise<SigningKeys> {
+  const listeners = new Set<() => void>()
+  let entries = new Map<string, KeyEntry>()
+  let secret: Buffer = Buffer.alloc(0)
+  let published = ''
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+  let running: Promise<void> = Promise.resolve()
+
+  const seconds = () => now() / 1_000
+  const stop = store.subscribe(collection, later, later)
+
+  /** 1. What the store has, and ours where it has lost them. 2. A first key if there is none. 3. A next one if it is time. */
+  async function look(): Promise<void> {
+    await adopt()
+    if (!active()) {
+      const made = await create(Math.floor(seconds()))
+      // Of several instances that start at the same moment one makes the key. Its algorithm may be another's, though.
+      if (!(await store.create(collection, firstKey, asJson(made)))) await adopt()
+      if (!active()) await keep(made.jwk.kid, made)
+      await adopt()
+    }
+    const current = active()!
+    const pending = [...entries.values()].some(({ activeFrom }) => activeFrom > seconds())
+    if (!pending && current.activeFrom + rotateEvery - announce <= seconds()) await announceNext()
+    tell()
+  }
+
+  async function adopt(): Promise<void> {
+    const found = await store.list(collection)
+    const next = new Map<string, KeyEntry>()
+    for (const { key, value, expiresAt } of found) {
+      if (key === secretKey || key === lockKey) continue
+      const entry = value as unknown as Omit<KeyEntry, 'expiresAt'>
+      // While the first key is being retired it stands there under both names.
+      if (expiresAt === undefined && next.has(entry.jwk.kid)) continue
+      next.set(entry.jwk.kid, { ...entry, ...(expiresAt !== undefined && { expiresAt }) })
+    }
+    // A store that came back empty gets back what we know, or tokens that are out there could not be verified elsewhere.
+    for (const entry of living()) {
+      const { kid } = entry.jwk
+      if (next.has(kid)) continue
+      await store.put(collection, kid, asJson(entry), expiry(entry))
+      next.set(kid, entry)
+    }
+    entries = next
+
+    const kept = found.find(({ key }) => key === secretKey)?.value
+    if (typeof kept === 'string') secret = Buffer.from(kept, 'base64url')
+    else {
+      const mine = secret.length > 0 ? secret : randomBytes(32)
+      if (await store.create(collection, secretKey, mine.toString('base64url'))) secret = mine
+      else secret = Buffer.from((await store.get<string>(collection, secretKey))!.value, 'base64url')
+    }
+  }
+
+  async function create(activeFrom: number): Promise<KeyEntry> {
+    const { privateKey } =
+      algorithm === 'RS256' ? await generate('rsa', { modulusLength }) : await generate('ec', { namedCurve: 'P-256' })
+    const jwk = privateKey.export({ format: 'jwk' }) as JWK
+    const kid = await calculateJwkThumbprint(jwk)
+    return { jwk: { ...jwk, kid, alg: algorithm, use: 'sig' }, activeFrom }
+  }
+
+  async function announceNext(): Promise<string | undefined> {
+    // One instance is enough; the others hear of its key.
+    if (!(await store.create(collection, lockKey, null, { expiresAt: seconds() + leeway }))) return undefined
+    const activeFrom = Math.ceil(seconds()) + announce
+    const next = await create(activeFrom)
+    await keep(next.jwk.kid, next)
+    const gone = activeFrom + tokenLife + leeway
+    for (const [kid, entry] of entries) {
+      if (entry.expiresAt === undefined && kid !== next.jwk.kid) await retire(kid, { ...entry, expiresAt: gone })
+    }
+    await store.publish(collection, null)
+    log.info({ kid: next.jwk.kid, activeFrom }, 'a new signing key is announced')
+    return next.jwk.kid
+  }
+
+  async function keep(kid: string, entry: KeyEntry): Promise<void> {
+    await store.put(collection, kid, asJson(entry), expiry(entry))
+    entries.set(kid, entry)
+  }
+
+  async function retire(kid: string, entry: KeyEntry): Promise<void> {
+    await keep(kid, entry)
+    // The first key was kept under another name.
+    const first = await store.get(collection, firstKey)
+    if ((first?.value as unknown as KeyEntry | undefined)?.jwk.kid === kid) await store.delete(collection, firstKey)
+  }
+
+  function living(): KeyEntry[] {
+    return [...entries.values()].filter(({ expiresAt }) => expiresAt === undefined || expiresAt > seconds())
+  }
+
+  /** The newest key that signs already; instances choose the same because they have the same keys. */
+  function active(): KeyEntry | undefined {
+    const newestFirst = living()
+      .filter(({ jwk }) => jwk.alg === algorithm)
+      .sort((one, other) => other.activeFrom - one.activeFrom || (one.jwk.kid < other.jwk.kid ? -1 : 1))
+    // With a clock that was set back none may have begun.
+    return newestFirst.find(({ activeFrom }) => activeFrom <= seconds()) ?? newestFirst.at(-1)
+  }
+
+  function signing(): JWK[] {
+    const first = active()
+    return [first!, ...living().filter((entry) => entry !== first)].map(({ jwk }) => jwk)
+  }
+
+  function tell(): void {
+    const state = JSON.stringify([signing().map(({ kid }) => kid), secret.toString('base64url')])
+    if (state === published) return
+    const first = published === ''
+    published = state
+    if (first) return
+    for (const listener of listeners) listener()
+  }
+
+  /** One look after the other; the next one when a key is due, and within a minute. */
+  function refresh(): Promise<void> {
+    const done = running.then(look)
+    running = done.catch(() => {})
+    return done.finally(schedule)
+  }
+
+  function schedule(): void {
+    clearTimeout(timer)
+    if (closed) return
+    const due = [...entries.values()]
+      .flatMap(({ activeFrom, expiresAt = 0 }) => [activeFrom, expiresAt])
+      .filter((at) => at > seconds())
+    const wait = Math.min(lookEvery, ...due.map((at) => (at - seconds()) * 1_000 + 5))
+    timer = setTimeout(later, wait).unref()
+  }
+
+  function later(): void {
+    refresh().catch((error: unknown) => {
+      if (closed) return
+      if (!(error instanceof StoreUnavailable)) throw error
+      log.warn({ err: error }, 'signing keys could not be read from the store; the known ones serve on')
+      // A key that became active or expired does so whether or not the store answers.
+      tell()
+    })
+  }
+
+  function close(): void {
+    closed = true
+    clearTimeout(timer)
+    stop()
+    listeners.clear()
+  }
+
+  try {
+    await refresh()
+  } catch (error) {
+    close()
+    throw error
+  }
+
+  return {
+    get signing() {
+      return signing()
+    },
+    keys: () => signing().map(publicPart),
+    get secret() {
+      return secret
+    },
+    onChange(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    async rotate() {
+      let kid: string | undefined
+      const done = running.then(async () => {
+        await adopt()
+        kid = await announceNext()
+        tell()
+      })
+      running = done.catch(() => {})
+      await done.finally(schedule)
+      if (kid === undefined) throw new Error('a new key was announced within the last two minutes')
+      return kid
+    },
+    refresh,
+    close,
+  }
+}
+
+function asJson({ jwk, activeFrom }: KeyEntry): Json {
+  return { jwk: jwk as unknown as Json, activeFrom }
+}
+
+function expiry({ expiresAt }: KeyEntry): { expiresAt?: number } {
+  return expiresAt === undefined ? {} : { expiresAt }
+}
+
+/** What may be published of a key (RFC 7517 §9.3): named one by one, so that nothing else slips out. */
+function publicPart({ kty, kid, alg, use, n, e, crv, x, y }: JWK): JWK {
+  return JSON.parse(JSON.stringify({ kty, kid, alg, use, n, e, crv, x, y })) as JWK
+}
