@@ -29,6 +29,37 @@ export function arrange(document: JsonObject, mount: Mount, report: Report): rea
   const taken = new Map<string, string>()
   const renamed = new Map<JsonObject, ReadonlyMap<string, string>>()
   const hosts = hostsOf(document.servers)
+  const bases = new Map<string, string>()
+
+  /** The base path that counts, with a word about it the first time. */
+  function baseOf(path: string): string {
+    const known = bases.get(path)
+    if (known !== undefined) return known
+    // A backend that knows where it is mounted says so; the prefix is not there twice.
+    const own = mount.stripPath && path === mount.prefix
+    const base = own ? '' : path
+    bases.set(path, base)
+    const target = mount.targetBasePath.replace(/\/+$/, '')
+    if (own && path !== '') {
+      const advice = 'if the backend itself serves below it, set "stripPath": false'
+      report.info(
+        'base-path',
+        `the server of the document has the service's own path ${path}, which is taken off; ${advice}`,
+      )
+    } else if (base !== target && target !== '' && !base.startsWith(`${target}/`) && base !== '') {
+      report.warning(
+        'base-path',
+        `the server of the document has the path ${base}, the targets have ${target}: one of them is wrong`,
+      )
+    } else if (base !== target && base !== '' && mount.stripPath) {
+      const shown = base.slice(target.length)
+      report.info(
+        'base-path',
+        `the document's paths are below ${shown}, which clients must send; put it into the targets to take it off`,
+      )
+    }
+    return base
+  }
 
   for (const [key, item] of members(document.paths)) {
     if (!isObject(item) || isExtension(key)) continue
@@ -47,7 +78,7 @@ export function arrange(document: JsonObject, mount: Mount, report: Report): rea
       }
       const servers = [operation.servers, item.servers, document.servers].find((list) => items(list).length > 0)
       const address = serverAddress(items(servers)[0])
-      const placed = placePath(mount, address?.path ?? '', key)
+      const placed = placePath(mount, baseOf(address?.path ?? ''), key)
       if (placed.outcome === 'outside') {
         leaveOut('path-outside', placed.reason)
         continue

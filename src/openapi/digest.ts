@@ -3,7 +3,7 @@ import type { Finding, JsonObject, ServiceSource } from './document.ts'
 import { publicUrl } from './links.ts'
 import { distinct, tagText } from './names.ts'
 import { assignOperationIds, findOperations } from './operation-ids.ts'
-import { variablesOf } from './paths.ts'
+import { type Mount, variablesOf } from './paths.ts'
 import { copyPlain, isObject, items, members, NotPlain, own, put } from './plain.ts'
 import { rename } from './rename.ts'
 import { createReport, type Report } from './report.ts'
@@ -99,7 +99,12 @@ export function digest(source: DigestSource): Digest {
   }
 }
 
-const mountOf = ({ prefix, stripPath, targetBasePath }: DigestSource) => ({ prefix, stripPath, targetBasePath })
+/** Routes are written below the prefix, whatever the backend sees of it. */
+function mountOf({ document, prefix, stripPath, targetBasePath }: DigestSource): Mount {
+  return document === undefined
+    ? { prefix, stripPath: true, targetBasePath: '' }
+    : { prefix, stripPath, targetBasePath }
+}
 
 const nothing = (): JsonObject => ({ openapi: '3.1.1', info: {}, paths: {} })
 

@@ -1,10 +1,10 @@
 import type { JsonObject } from './document.ts'
-import { copyPlain, isObject, members, own, put } from './plain.ts'
+import { copyPlain, isObject, members, own, put, sizeOf } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
 import { walk } from './walk.ts'
 
-/** Each use of an example inside of another is a copy; hostile ones double with every step. */
-const copyLimit = 5_000
+/** Values copied in all. Each use of an example inside of another is a copy, and hostile ones double with every step. */
+const copyLimit = 200_000
 
 /**
  * In an example value a `$ref` is data. But authors do write `{ "$ref": "#/components/examples/X" }` there, GitHub
@@ -14,7 +14,8 @@ const copyLimit = 5_000
 export function resolveExamples(document: JsonObject): void {
   const examples = isObject(document.components) ? document.components.examples : undefined
   if (!isObject(examples)) return
-  let copies = 0
+  const open = new Set<JsonObject>()
+  let copied = 0
 
   walk(document, 'Document', {
     Example: (node) => resolve(node, 'value'),
@@ -40,8 +41,13 @@ export function resolveExamples(document: JsonObject): void {
     }
     const example = named(value as JsonObject)
     if (example) {
-      copies += 1
-      return copies > copyLimit ? value : resolved(copyPlain(example.value), depth + 20)
+      if (open.has(example)) return value
+      copied += sizeOf(example.value)
+      if (copied > copyLimit) return value
+      open.add(example)
+      const copy = resolved(copyPlain(example.value), depth + 20)
+      open.delete(example)
+      return copy
     }
     for (const [name, member] of members(value)) {
       if (typeof member === 'object') put(value as JsonObject, name, resolved(member, depth + 1))

@@ -5,7 +5,7 @@ import type { Resolver } from './resolver.ts'
 import { isReference, type Place, pointerOf, removeAll, type Target, walk } from './walk.ts'
 
 /** Path items that refer to each other twice double with every step: what is far beyond real documents is refused. */
-const inlineLimit = 20_000
+const limits = { copies: 5_000, nested: 6 } as const
 
 /**
  * Put copies in the place of references to path items, operations and (3.2) media types. A path item that serves two
@@ -41,10 +41,14 @@ export function inlineShared(document: JsonObject, resolver: Resolver, report: R
   const refusal = (target: Target, place: Place): string | undefined => {
     if (target.kind !== undefined && target.kind !== place.kind) return `it leads to a ${target.kind}`
     copies += 1
-    if (copies > inlineLimit) return `more than ${inlineLimit} path items are references`
+    if (copies > limits.copies) return `more than ${limits.copies} path items are references`
+    let nested = 0
     for (let at: Place | undefined = place; at; at = at.up) {
-      if (at.node === target.value || origins.get(at.node) === target.value) return 'it contains itself'
+      const origin = origins.get(at.node)
+      if (at.node === target.value || origin === target.value) return 'it contains itself'
+      if (origin) nested += 1
     }
+    if (nested > limits.nested) return 'callbacks are nested too deeply'
     return undefined
   }
   walk(document, 'Document', { reference: inline })

@@ -101,7 +101,7 @@ function parseYaml(text: string, size: number, limit: number): Value {
     merge: true,
     uniqueKeys: false,
     prettyErrors: false,
-    logLevel: 'silent',
+    logLevel: 'error',
     lineCounter: lines,
   } as const
   try {

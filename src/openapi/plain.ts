@@ -99,3 +99,9 @@ export function renameKeys(object: JsonObject, rename: (key: string) => string):
   }
   return result
 }
+
+/** How many values a value is made of, itself included. */
+export function sizeOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 1
+  return Object.values(value).reduce((sum: number, member) => sum + sizeOf(member), 1)
+}

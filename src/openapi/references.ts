@@ -2,11 +2,14 @@ import { settleMapping, spellOutImplicitValues } from './discriminators.ts'
 import type { JsonObject } from './document.ts'
 import { resolveExamples } from './examples.ts'
 import { dropShared, inlineShared } from './inline.ts'
-import { copyPlain, isObject, own, put } from './plain.ts'
+import { copyPlain, isObject, own, put, sizeOf } from './plain.ts'
 import { decodeFragment, fromPointer, toFragment, toPointer } from './pointer.ts'
 import type { Report } from './report.ts'
 import { createResolver } from './resolver.ts'
 import { follow, type Kind, type Place, pointerOf, removeAll, replace, sections, type Target, walk } from './walk.ts'
+
+/** Values copied in all for references that lead out of `components`; each of a thousand could lead to half the document. */
+const liftLimit = 1_000_000
 
 /**
  * Makes every reference of a document simple and sound, in place:
@@ -28,6 +31,7 @@ export function settleReferences(document: JsonObject, report: Report, self?: st
 
   const dynamic = dynamicAnchors(document)
   const lifted = new Map<string, string>()
+  let copied = 0
   const removals: Place[] = []
   const visitor = {
     reference(node: JsonObject, place: Place) {
@@ -59,14 +63,18 @@ export function settleReferences(document: JsonObject, report: Report, self?: st
     }
     const stays = root === 'components' && section !== 'pathItems' && section !== 'mediaTypes'
     if (stays && target.kind === kind) return toFragment(target.tokens)
-    return toFragment(['components', sections[kind as keyof typeof sections], lift(target, kind)])
+    const name = lift(target, kind)
+    if (name === undefined) return complain(reference, place, 'too much of the document is referred to from outside')
+    return toFragment(['components', sections[kind as keyof typeof sections], name])
   }
 
   /** The name of a component that is a copy of what was found. */
-  function lift(target: Target, kind: Kind): string {
+  function lift(target: Target, kind: Kind): string | undefined {
     const key = `${kind}${toPointer(target.tokens)}`
     const known = lifted.get(key)
     if (known !== undefined) return known
+    copied += sizeOf(target.value)
+    if (copied > liftLimit) return undefined
     const section = sections[kind as keyof typeof sections]
     document.components = isObject(document.components) ? document.components : {}
     const components = document.components as JsonObject
