@@ -261,14 +261,16 @@ describe('an expression is refused when the file is read', () => {
 describe('an expression cannot be made expensive by a request', () => {
   const many = Array.from({ length: longestList }, (_, index) => `role-${index}`)
 
-  function slowest(when: string, question: Question): number {
+  /** Milliseconds of processor time, of the best of three: what else the machine does is not measured. */
+  function cost(when: string, question: Question): number {
     const policy = createPolicies().compile(allow.parse({ when }))
     policy.decide(question)
     return Math.min(
       ...Array.from({ length: 3 }, () => {
-        const start = performance.now()
+        const start = process.threadCpuUsage()
         policy.decide(question)
-        return performance.now() - start
+        const { user, system } = process.threadCpuUsage(start)
+        return (user + system) / 1_000
       }),
     )
   }
@@ -295,13 +297,18 @@ describe('an expression cannot be made expensive by a request', () => {
       questionOf({ path: `/${'a'.repeat(longestText - 2)}!` }),
     ],
     [
+      'a pattern for each of the longest list',
+      "caller.roles.all(r, !re2(request.path, '(a|aa|a?a)*b'))",
+      questionOf({ path: `/${'a'.repeat(longestText - 2)}`, caller: { roles: many } }),
+    ],
+    [
       'a glob of many stars',
       `glob(request.path, '${'**a'.repeat(20)}b')`,
       questionOf({ path: `/${'a'.repeat(longestText - 2)}` }),
     ],
   ] as const) {
     test(title, () => {
-      const took = slowest(when, question)
+      const took = cost(when, question)
       assert.ok(took < 50, `${took.toFixed(1)} ms`)
     })
   }
