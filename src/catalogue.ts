@@ -1,7 +1,9 @@
-import { fixed } from './propagation/static.ts'
+import { introspectionIssuer, oidcIssuer, secretIssuer } from './authentication/issuers.ts'
+import { embedded } from './issuer/issuer.ts'
 import { gatewayJwt } from './propagation/gateway-jwt.ts'
 import { none } from './propagation/none.ts'
 import { passthrough } from './propagation/passthrough.ts'
+import { fixed } from './propagation/static.ts'
 import { memory } from './store/memory.ts'
 import { redis } from './store/redis.ts'
 import { sqliteStore } from './store/sqlite.ts'
@@ -14,7 +16,7 @@ import { sqliteStore } from './store/sqlite.ts'
  */
 
 /** `issuers.*.type`: whose tokens are believed. */
-export const issuers = [] as const
+export const issuers = [embedded, oidcIssuer, secretIssuer, introspectionIssuer] as const
 
 /** `forward.credentials`: what a service gets to see of the caller's credential. */
 export const propagators = [passthrough, none, gatewayJwt, fixed] as const

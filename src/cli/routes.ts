@@ -45,7 +45,9 @@ function rowOf(definition: Definition, service: ServiceDefinition, route: RouteD
 }
 
 function alternative(set: Readonly<Record<string, readonly string[]>>): string {
-  const parts = Object.entries(set).map(([scheme, names]) => (names.length > 0 ? `${scheme}(${names.join(',')})` : scheme))
+  const parts = Object.entries(set).map(([scheme, names]) =>
+    names.length > 0 ? `${scheme}(${names.join(',')})` : scheme,
+  )
   return parts.length === 0 ? 'anonymous' : parts.join('+')
 }
 
@@ -63,7 +65,17 @@ function describeAllow(allow: NonNullable<ServiceDefinition['allow']>): string {
 
 function formatTable(rows: readonly RouteRow[]): string {
   const columns = ['method', 'path', 'service', 'security', 'allow'] as const
-  const table = [columns.map((column) => column.toUpperCase()), ...rows.map((row) => columns.map((column) => row[column]))]
+  const table = [
+    columns.map((column) => column.toUpperCase()),
+    ...rows.map((row) => columns.map((column) => row[column])),
+  ]
   const widths = columns.map((_, index) => Math.max(...table.map((line) => line[index]!.length)))
-  return table.map((line) => line.map((cell, index) => cell.padEnd(widths[index]!)).join('  ').trimEnd()).join('\n')
+  return table
+    .map((line) =>
+      line
+        .map((cell, index) => cell.padEnd(widths[index]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import { check } from './check.ts'
 import { expandEnvironment } from './environment.ts'
@@ -37,7 +38,15 @@ export async function loadDefinition(file: string, environment: Environment): Pr
         : `cannot be read: ${(cause as Error).message}`
     throw new InvalidConfiguration(file, [{ pointer: '', line: 0, column: 0, message: reason }], { cause })
   }
-  return readDefinition(text, environment, file)
+  return resolvePaths(readDefinition(text, environment, file), dirname(resolve(file)))
+}
+
+/** The store's file stands beside services.json, wherever the gateway is started. */
+function resolvePaths(definition: Definition, folder: string): Definition {
+  const { store } = definition
+  return store.type === 'sqlite'
+    ? { ...definition, store: { ...store, path: resolve(folder, store.path) } }
+    : definition
 }
 
 /**

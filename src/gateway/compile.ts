@@ -23,13 +23,14 @@ export interface RouteTools {
   readonly issuers: ReadonlyMap<string, TokenIssuer>
   /** The key store, where API keys are looked up after those of services.json. */
   readonly keys: readonly KeyRing[]
+  /** Cookies of the gateway itself, which no service sees or sets. */
+  readonly cookies: readonly string[]
   readonly revoked: (caller: Caller) => boolean | Promise<boolean>
   readonly minter: Minter
   readonly now: () => number
   /** A condition could not be evaluated, which denied. */
   readonly policyFailed: (failure: PolicyFailure) => void
   upstream(service: ServiceDefinition): Upstream
-  exposed(service: ServiceDefinition): () => Router<true> | undefined
 }
 
 export interface CompiledRoutes {
@@ -49,7 +50,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
   )
   const common: Common = {
     authenticators,
-    crossing: createCrossings(authenticators),
+    crossing: createCrossings(authenticators, tools.cookies),
     policies: createPolicies({
       rolePermissions: definition.roles,
       credentials: [...authenticators.values()].map(({ location }) => location),
@@ -64,18 +65,13 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
       stripPath: service.stripPath,
       upstream: tools.upstream(service),
       definition: service,
-      exposed: tools.exposed(service),
     }
     const own = compileRoute(definition, compiled, undefined, common, tools)
     router.add('*', compiled.prefix || '/', own)
     router.add('*', `${compiled.prefix}/*`, own)
     for (const exception of service.routes) {
       const { method, template } = splitMatch(exception.match)
-      router.add(
-        method,
-        compiled.prefix + template,
-        compileRoute(definition, compiled, exception, common, tools),
-      )
+      router.add(method, compiled.prefix + template, compileRoute(definition, compiled, exception, common, tools))
     }
     return compiled
   })
@@ -174,10 +170,14 @@ function policiesOf(
  * propagator adds what may travel; only a public route whose service is shown everything keeps what the client sent.
  * Functions are shared between routes that agree, because each remembers the names it has decided about.
  */
-function createCrossings(authenticators: ReadonlyMap<string, Authenticator>) {
+function createCrossings(authenticators: ReadonlyMap<string, Authenticator>, ownCookies: readonly string[]) {
   const named = (place: string) =>
     [...authenticators.values()].flatMap(({ location }) => (location.in === place ? [location.name] : []))
-  const [headers, parameters, cookies] = [named('header'), new Set(named('query')), new Set(named('cookie'))]
+  const [headers, parameters, cookies] = [
+    named('header'),
+    new Set(named('query')),
+    new Set([...ownCookies, ...named('cookie')]),
+  ]
   const responseFields = createResponseFields({ cookies, owned: ['x-request-id'] })
   const nothing: ReadonlySet<string> = new Set()
   const known = new Map<string, ReturnType<typeof createRequestFields>>()

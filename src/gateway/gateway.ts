@@ -1,17 +1,19 @@
+import type { Authenticator } from '../authentication/authenticator.ts'
 import type { SecurityRequirements } from '../authentication/identify.ts'
 import type { AllowPolicy } from '../authorization/allow.ts'
 import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import type { DocsPage } from '../docs/docs-page.ts'
 import type { ReadClient } from '../http/forwarded.ts'
 import type { createRequestFields, createResponseFields } from '../http/intermediary.ts'
-import type { EmbeddedIssuer } from '../issuer/issuer.ts'
+import type { Issuer as EmbeddedIssuer } from '../issuer/issuer.ts'
 import type { SecurityRequirement } from '../openapi/document.ts'
+import type { DocumentState } from '../openapi/service-document.ts'
 import type { createIdentityWriter } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
 import type { Propagator } from '../propagation/propagator.ts'
 import type { Timeouts } from '../upstream/exchange.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import type { DocumentState, Documents } from './documents.ts'
+import type { Documents } from './documents.ts'
 import type { Router } from './router.ts'
 
 /** What services.json means: compiled once, immutable, swapped whole. */
@@ -21,14 +23,16 @@ export interface Gateway {
   readonly publicUrl: string
   readonly router: Router<Route>
   readonly services: readonly Service[]
+  /** By the name of their scheme. */
+  readonly authenticators: ReadonlyMap<string, Authenticator>
   readonly documents: Documents
   readonly docs: DocsPage
   /** Peels the trusted proxies off. */
   readonly readClient: ReadClient
+  /** The embedded issuer, where there is one. */
+  readonly issuer: EmbeddedIssuer | undefined
   /** The gateway's own tokens for services, and the keys they are signed with. */
   readonly minter: Minter
-  /** The embedded issuer's endpoints, where there is one. */
-  readonly issuer: EmbeddedIssuer | undefined
   readiness(): Readiness
   /** Lets go of pools, sources and timers that no newer gateway took over. */
   close(): Promise<void>
@@ -54,8 +58,6 @@ export interface Service {
   readonly stripPath: boolean
   readonly upstream: Upstream
   readonly definition: ServiceDefinition
-  /** The operations of the document, where only these are exposed; undefined when everything is. */
-  exposed(): Router<true> | undefined
 }
 
 /** One row of the table of routes: everything that happens to a request, decided ahead of time. */

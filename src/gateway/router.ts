@@ -36,6 +36,12 @@ class Node<T> {
 
 export class Router<T> {
   readonly #root = new Node<T>()
+  readonly #fold: (segment: string) => string
+
+  /** `caseSensitive`: for tables that only tell what exists, where nothing is decided by a spelling. */
+  constructor({ caseSensitive = false }: { readonly caseSensitive?: boolean } = {}) {
+    this.#fold = caseSensitive ? (segment) => segment : (segment) => segment.toLowerCase()
+  }
 
   /** Returns what already stood at this method and shape, and leaves it there; undefined when the place was free. */
   add(method: MethodPattern, template: string, value: T): T | undefined {
@@ -51,7 +57,7 @@ export class Router<T> {
         node.parameter ??= new Node()
         node = node.parameter
       } else {
-        const key = part.literal.toLowerCase()
+        const key = this.#fold(part.literal)
         let next = node.literals.get(key)
         if (!next) {
           next = new Node()
@@ -67,7 +73,7 @@ export class Router<T> {
   match(method: string, path: string): Found<T> | undefined {
     const segments: string[] = []
     const end = path.length > 1 && path.charCodeAt(path.length - 1) === 47 ? path.length - 1 : path.length
-    const entry = descend(this.#root, method, path, 1, end, segments)
+    const entry = descend(this.#root, this.#fold, method, path, 1, end, segments)
     return entry && { value: entry.value, segments, names: entry.names }
   }
 
@@ -81,7 +87,7 @@ export class Router<T> {
         for (const method of node.here?.keys() ?? []) found.add(method)
         return
       }
-      const literal = node.literals.get(segment.toLowerCase())
+      const literal = node.literals.get(this.#fold(segment))
       if (literal) visit(literal, others)
       if (node.parameter) visit(node.parameter, others)
     }
@@ -102,6 +108,7 @@ function occupy<T>(slot: Map<MethodPattern, Entry<T>>, method: MethodPattern, en
 
 function descend<T>(
   node: Node<T>,
+  fold: (segment: string) => string,
   method: string,
   path: string,
   start: number,
@@ -113,13 +120,13 @@ function descend<T>(
   const stop = slash < 0 || slash > end ? end : slash
   const segment = path.slice(start, stop)
   if (node.literals.size > 0) {
-    const literal = node.literals.get(segment) ?? node.literals.get(segment.toLowerCase())
-    const entry = literal && descend(literal, method, path, stop + 1, end, segments)
+    const literal = node.literals.get(segment) ?? node.literals.get(fold(segment))
+    const entry = literal && descend(literal, fold, method, path, stop + 1, end, segments)
     if (entry) return entry
   }
   if (node.parameter && segment !== '') {
     const depth = segments.push(segment)
-    const entry = descend(node.parameter, method, path, stop + 1, end, segments)
+    const entry = descend(node.parameter, fold, method, path, stop + 1, end, segments)
     if (entry) return entry
     segments.length = depth - 1
   }

@@ -10,7 +10,11 @@ export function observe(log: Log, metrics: Metrics): Step {
   return function observe(ctx, next) {
     const started = performance.now()
     metrics.inFlight(1)
-    ctx.res.once('close', () => {
+    // The step that forwards hears of the same event later and has its say about how it went.
+    ctx.res.once('close', () => process.nextTick(report))
+    return next()
+
+    function report(): void {
       const { id, head, route, identification, problem, outcome } = ctx.state
       const duration = performance.now() - started
       const status = ctx.res.headersSent ? ctx.res.statusCode : 499
@@ -42,8 +46,7 @@ export function observe(log: Log, metrics: Metrics): Step {
         },
         'request',
       )
-    })
-    return next()
+    }
   }
 }
 

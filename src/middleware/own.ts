@@ -1,5 +1,4 @@
 import Router from '@koa/router'
-import type { Middleware } from 'koa'
 import { Problem } from '../http/problem.ts'
 import { announce } from './announce.ts'
 import { send } from './send.ts'
@@ -11,7 +10,7 @@ import type { State, Step, StepContext } from './state.ts'
  *
  * @koa/router serves here, and only here: it tries its routes one by one and decodes parameters (docs/decisions).
  */
-export function ownEndpoints(issuer: Middleware): Step {
+export function ownEndpoints(): Step {
   const router = new Router<State>({ sensitive: true, strict: true, exclusive: true })
 
   router.get('/livez', (ctx) => {
@@ -22,6 +21,10 @@ export function ownEndpoints(issuer: Middleware): Step {
   router.get('/openapi.json', (ctx) => send(ctx, ctx.state.gateway.documents.published.json))
   router.get('/openapi.yaml', (ctx) => send(ctx, ctx.state.gateway.documents.published.yaml))
   router.get('/openapi/:file', serviceDocument)
+  router.get('/.well-known/gateway/jwks.json', (ctx) => {
+    ctx.set('Cache-Control', 'public, max-age=300')
+    ctx.body = ctx.state.gateway.minter.keys
+  })
   router.get(/^\/docs(?:\/|$)/, docsPage)
 
   const answer = router.routes()
@@ -35,7 +38,9 @@ export function ownEndpoints(issuer: Middleware): Step {
     ctx.url = ctx.state.head.target
     announce(ctx)
     const toServices = first === '.well-known' ? next : () => refuse(ctx)
-    return issuer(ctx, () => answer(ctx as never, toServices as never) as Promise<void>)
+    const others = () => answer(ctx as never, toServices as never) as Promise<void>
+    const { issuer } = ctx.state.gateway
+    return issuer ? issuer.endpoints(ctx, others) : others()
   }
 }
 
@@ -56,7 +61,11 @@ function readiness(ctx: StepContext): void {
   ctx.status = ready ? 200 : 503
   ctx.set('Cache-Control', 'no-store')
   if (!ready) ctx.set('Retry-After', '1')
-  ctx.body = { status: ready ? 'ready' : 'not-ready', services }
+  // Anybody may ask, so it says what is missing and not where it stands.
+  ctx.body = {
+    status: ready ? 'ready' : 'not-ready',
+    services: services.map(({ name, available, document }) => ({ name, available, document: document.status })),
+  }
 }
 
 function serviceDocument(ctx: StepContext & { params: Record<string, string> }): void {

@@ -10,14 +10,26 @@ export function route(): Step {
     ctx.state.route = found.value
     ctx.state.found = found
 
-    const exposed = found.value.service.exposed()
-    if (exposed && !exposed.match(head.method, head.path)) {
-      const methods = exposed.methods(head.path)
-      if (methods.length === 0) throw new Problem('not-found', 'The service has no documented operation at this path')
-      throw new Problem('method-not-allowed', `This path offers ${methods.join(', ')}`, {
-        fields: { Allow: methods.join(', ') },
-      })
+    const { service } = found.value
+    if (service.definition.expose === 'documented') {
+      const operations = gateway.documents.operations(service.name)
+      if (!operations) {
+        throw new Problem(
+          'starting',
+          'The document of the service has not been read yet, so it is not known what it offers',
+          {
+            fields: { 'Retry-After': '1' },
+          },
+        )
+      }
+      if (!operations.match(head.method, head.path)) throw undocumented(operations.methods(head.path))
     }
     return next()
   }
+}
+
+function undocumented(methods: readonly string[]): Problem {
+  if (methods.length === 0) return new Problem('not-found', 'The service has no documented operation at this path')
+  const offered = methods.join(', ')
+  return new Problem('method-not-allowed', `This path offers ${offered}`, { fields: { Allow: offered } })
 }

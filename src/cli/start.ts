@@ -1,0 +1,239 @@
+import { randomBytes } from 'node:crypto'
+import { watch } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
+import { createAdmin } from '../admin/admin.ts'
+import { createApp } from '../app.ts'
+import { createKeyStore } from '../authentication/key-store.ts'
+import { openRevocations } from '../authentication/revocation.ts'
+import { stores } from '../catalogue.ts'
+import { type Environment, InvalidConfiguration, loadDefinition } from '../config/load.ts'
+import type { Definition } from '../config/schema.ts'
+import { readDocsFiles } from '../docs/docs-page.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { Live } from '../gateway/live.ts'
+import { openGateway } from '../gateway/open.ts'
+import { Shared } from '../gateway/shared.ts'
+import { build } from '../kind.ts'
+import { createPress } from '../openapi/press.ts'
+import { createMinter } from '../propagation/minter.ts'
+import { CannotListen, Listener } from '../server.ts'
+import type { Store } from '../store/store.ts'
+import type { Log } from '../telemetry/log.ts'
+import { createLogger } from '../telemetry/logger.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import { createUpstreams } from '../upstream/upstream.ts'
+import { type Command, UsageError } from './command.ts'
+
+export interface StartOptions {
+  /** Path of services.json. */
+  readonly config: string
+  readonly environment: Environment
+  readonly log?: Log
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number
+  /** Keep nothing: the store is in memory, whatever services.json says. For commands that only look. */
+  readonly ephemeral?: boolean
+}
+
+export interface RunningGateway {
+  /** What clients see, without a trailing slash. */
+  readonly publicUrl: string
+  /** Where it listens: `http://127.0.0.1:8080`. */
+  readonly url: string
+  readonly adminUrl: string
+  readonly live: Live<Gateway>
+  /** Read services.json again now; true when it is in use. */
+  reload(): Promise<boolean>
+  /** Lets running requests end for as long as `gateway.shutdown` says, then closes everything. */
+  close(): Promise<void>
+}
+
+/**
+ * Make everything, from the ports up, and hand it to each other. Whatever was opened is closed again when a later step
+ * fails. Rejects with `InvalidConfiguration` or `CannotListen` for what an operator can mend.
+ */
+export async function start(options: StartOptions): Promise<RunningGateway> {
+  const { config, environment, log = createLogger(environment['LOG_LEVEL']), now = Date.now } = options
+  const opened: (() => unknown)[] = []
+  const closeAll = async () => {
+    for (const close of opened.splice(0).reverse()) await close()
+  }
+  try {
+    const definition = await loadDefinition(config, environment)
+    const { listen, admin, shutdown } = definition.gateway
+    const front = await Listener.listen({ ...listen, variable: 'PORT', log })
+    opened.push(() => front.close(shutdown))
+    const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', log })
+    opened.push(() => back.close(500))
+
+    const tools = { now, log }
+    const store: Store = build(stores, options.ephemeral ? { type: 'memory' } : definition.store, tools)
+    opened.push(() => store.close())
+    const press = createPress({ thread: !options.ephemeral }, tools)
+    opened.push(() => press.close())
+    const revocations = await openRevocations(store, { lifetime: longestToken }, tools)
+    opened.push(() => revocations.close())
+    const keys = createKeyStore({}, { ...tools, store, random: randomBytes })
+    opened.push(() => keys.close())
+    const upstreams = createUpstreams({ log, clock: () => performance.now(), chance: Math.random })
+    opened.push(() => upstreams.close())
+
+    const metrics = createMetrics()
+    const publicUrl = publicUrlOf(definition, front.port)
+    const gatewayTools = {
+      ...tools,
+      store,
+      metrics,
+      keys,
+      upstreams,
+      press,
+      revocations,
+      publicUrl,
+      loopback: isLoopback(listen.host),
+      shared: new Shared(),
+      minter: await createMinter(publicUrl, store, now),
+      docsFiles: await readDocsFiles(),
+      folder: dirname(resolve(config)),
+    }
+    const live = new Live(await openGateway(definition, gatewayTools))
+    opened.push(() => live.current.close())
+    metrics.configured(now())
+
+    const reload = serially(async () => {
+      try {
+        const next = await loadDefinition(config, environment)
+        const remaining = unchangeable(definition, next)
+        if (remaining.length > 0) log.warn({ keys: remaining }, 'these keys take effect at the next start')
+        live.swap(await openGateway({ ...next, store: definition.store }, gatewayTools))
+        metrics.configured(now())
+        metrics.configurationStale(false)
+        log.info({ file: config }, 'services.json was read again and is in use')
+        return true
+      } catch (error) {
+        metrics.configurationStale(true)
+        if (error instanceof InvalidConfiguration) {
+          log.error(
+            { file: error.file, mistakes: error.mistakes },
+            'services.json is broken, so the configuration before it stays in use',
+          )
+        } else log.error({ err: error }, 'services.json could not be put to use, so the configuration before it stays')
+        return false
+      }
+    })
+    const unwatch = watchFile(config, reload, log)
+    opened.push(unwatch)
+
+    back.serve(createAdmin({ live, metrics, log }).callback())
+    front.serve(createApp({ live, metrics, log, now }).callback())
+    return {
+      publicUrl,
+      url: `http://${hostInUrl(listen.host)}:${front.port}`,
+      adminUrl: `http://${hostInUrl(admin.host)}:${back.port}`,
+      live,
+      reload,
+      close: closeAll,
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+/** How long a revocation is remembered that does not say itself when its token ends. */
+const longestToken = 30 * 86_400_000
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}
+
+function publicUrlOf({ gateway }: Definition, port: number): string {
+  if (gateway.publicUrl !== undefined) return gateway.publicUrl
+  // A cookie or a redirect for 127.0.0.1 is not one for localhost; people type the latter.
+  return `http://localhost:${port}`
+}
+
+function hostInUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** What is decided once, when the process starts. */
+function unchangeable(before: Definition, after: Definition): readonly string[] {
+  const pairs = [
+    ['/store', before.store, after.store],
+    ['/gateway/listen', before.gateway.listen, after.gateway.listen],
+    ['/gateway/admin', before.gateway.admin, after.gateway.admin],
+    ['/gateway/publicUrl', before.gateway.publicUrl, after.gateway.publicUrl],
+  ] as const
+  return pairs.filter(([, one, other]) => JSON.stringify(one) !== JSON.stringify(other)).map(([pointer]) => pointer)
+}
+
+/** One at a time, each after the one before it. */
+function serially<T>(work: () => Promise<T>): () => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return () => {
+    const next = last.then(work)
+    last = next.catch(() => {})
+    return next
+  }
+}
+
+/**
+ * Call `changed` once after each change of a file. The folder is watched, because editors replace files instead of
+ * writing into them, and a short silence is awaited, because they do it in several steps.
+ */
+function watchFile(file: string, changed: () => unknown, log: Log): () => void {
+  const path = resolve(file)
+  let timer: NodeJS.Timeout | undefined
+  const watcher = watch(dirname(path), { persistent: false }, (_event, name) => {
+    // A mounted ConfigMap changes through a link of another name.
+    if (name !== null && name !== basename(path) && name !== '..data') return
+    clearTimeout(timer)
+    timer = setTimeout(changed, 100)
+  })
+  watcher.on('error', (error) =>
+    log.warn({ err: error }, 'services.json is not watched any more; restart to have changes read'),
+  )
+  return () => {
+    clearTimeout(timer)
+    watcher.close()
+  }
+}
+
+export const startCommand: Command = {
+  usage: 'start',
+  summary: 'run the gateway',
+  async run(words, { config }, { environment, out, err }) {
+    if (words.length > 0) throw new UsageError(`start takes no "${words[0]}"`)
+    let running: RunningGateway
+    try {
+      running = await start({ config, environment })
+    } catch (error) {
+      if (!(error instanceof CannotListen)) throw error
+      err(`sallyport: ${error.message}`)
+      return 1
+    }
+    out(
+      `Sallyport serves ${running.publicUrl}, its documentation at ${running.publicUrl}/docs; admin at ${running.adminUrl}`,
+    )
+    await stopSignal()
+    await running.close()
+    return 0
+  },
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
+export function stopSignal(): Promise<void> {
+  return new Promise((done) => {
+    const stop = () => {
+      for (const signal of signals) {
+        process.off(signal, stop)
+        process.once(signal, () => process.exit(1))
+      }
+      done()
+    }
+    for (const signal of signals) process.once(signal, stop)
+  })
+}
+
+const signals = ['SIGTERM', 'SIGINT'] as const

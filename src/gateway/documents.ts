@@ -1,0 +1,152 @@
+import { splitMatch } from '../config/check.ts'
+import type { Definition } from '../config/schema.ts'
+import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
+import type { Press, Publication } from '../openapi/press.ts'
+import type { ReadOrder } from '../openapi/press-work.ts'
+import type { OwnPart } from '../openapi/publish.ts'
+import type { DocumentState, ServiceDocument } from '../openapi/service-document.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Service } from './gateway.ts'
+import { Router } from './router.ts'
+
+/** The documents of one revision: what is published now, made anew whenever a service's own document changes. */
+export interface Documents {
+  readonly published: Publication
+  readonly schemes: Readonly<Record<string, JsonObject>>
+  /** How a service's document stands. */
+  state(service: string): DocumentState
+  /** The operations of a service's document as a table; undefined while the document has never been read. */
+  operations(service: string): Router<true> | undefined
+  close(): void
+}
+
+export interface DocumentsSettings {
+  readonly definition: Definition
+  readonly publicUrl: string
+  readonly services: readonly Service[]
+  /** One for each service, by its name. */
+  readonly sources: ReadonlyMap<string, ServiceDocument>
+  readonly press: Press
+  readonly own: OwnPart
+  enforced(service: Service, method: string, path: string): EnforcedSecurity | undefined
+  /** `complete` is false while an issuer could not be asked for its endpoints. */
+  describeSchemes(): Promise<{ readonly schemes: Readonly<Record<string, JsonObject>>; readonly complete: boolean }>
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** How long the first publication waits for services that do not answer. */
+const patience = 1_000
+/** Several services that come up together make one publication. */
+const gathering = 50
+const askAgain = 5_000
+
+export async function openDocuments(settings: DocumentsSettings): Promise<Documents> {
+  const { services, sources, definition, press, log, metrics } = settings
+  const tables = new Map<string, { readonly document: object; readonly table: Router<true> }>()
+  let published!: Publication
+  let schemes: Readonly<Record<string, JsonObject>> = {}
+  let timer: NodeJS.Timeout | undefined
+  let running: Promise<void> = Promise.resolve()
+  let closed = false
+
+  const stops = [...sources.values()].map((source) => source.onChange(() => later(gathering)))
+  await Promise.race([Promise.all([...sources.values()].map(({ ready }) => ready)), sleep(patience)])
+  await build()
+
+  return {
+    get published() {
+      return published
+    },
+    get schemes() {
+      return schemes
+    },
+    state: (service) => sources.get(service)!.state,
+    operations: operationsOf,
+    close() {
+      closed = true
+      clearTimeout(timer)
+      for (const stop of stops) stop()
+    },
+  }
+
+  function later(wait: number): void {
+    if (closed) return
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      running = running.then(build).catch((error) => log.error({ err: error }, 'the document could not be published'))
+    }, wait).unref()
+  }
+
+  async function build(): Promise<void> {
+    if (closed) return
+    const described = await settings.describeSchemes()
+    if (!described.complete) later(askAgain)
+    const parts = services.map((service) => ({
+      ...sources.get(service.name)!.part,
+      enforced: (method: string, path: string) => settings.enforced(service, method, path),
+    }))
+    const { title, version, description } = definition.gateway.docs
+    const next = await press.publish(parts, {
+      info: { title, version, ...(description !== undefined && { description }) },
+      publicUrl: settings.publicUrl,
+      securitySchemes: described.schemes,
+      ...(definition.security && { security: definition.security }),
+      own: settings.own,
+    })
+    if (closed) return
+    report(published?.findings ?? [], next.findings)
+    published = next
+    schemes = described.schemes
+    for (const { name } of services) {
+      const { status } = sources.get(name)!.state
+      metrics.documentStale(name, status === 'stale' || status === 'absent')
+    }
+  }
+
+  function operationsOf(service: string): Router<true> | undefined {
+    const source = sources.get(service)!
+    if (source.state.status === 'absent') return undefined
+    const { document } = source.part
+    const known = tables.get(service)
+    if (known?.document === document) return known.table
+    const { prefix } = services.find(({ name }) => name === service)!
+    const table = new Router<true>({ caseSensitive: true })
+    for (const { method, path, variant } of document.operations) if (!variant) table.add(method, prefix + path, true)
+    tables.set(service, { document, table })
+    return table
+  }
+
+  /** Each finding is logged when it is new. */
+  function report(before: readonly Finding[], now: readonly Finding[]): void {
+    const known = new Set(before.map((finding) => JSON.stringify(finding)))
+    for (const finding of now) {
+      if (known.has(JSON.stringify(finding))) continue
+      const { severity, message, ...facts } = finding
+      const text = `OpenAPI document: ${message}`
+      if (severity === 'error') log.error(facts, text)
+      else log.debug(facts, text)
+    }
+  }
+}
+
+/** A service as the press wants it described. */
+export function orderOf({ name, prefix, stripPath, definition }: Service): ReadOrder['service'] {
+  const { openapi, targets, routes } = definition
+  return {
+    name,
+    prefix,
+    stripPath,
+    origin: openapi === false ? 'services.json' : openapi,
+    targetBasePath: new URL(targets[0]!.url).pathname.replace(/\/+$/, ''),
+    routes: routes.map(({ match }) => {
+      const { method, template } = splitMatch(match)
+      return { method, path: template }
+    }),
+  }
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref())
+}

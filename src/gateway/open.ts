@@ -1,0 +1,206 @@
+import type { KeyStore } from '../authentication/key-store.ts'
+import type { Revocations } from '../authentication/revocation.ts'
+import type { Definition } from '../config/schema.ts'
+import { createDocsPage, type DocsFiles, type DocsOptions } from '../docs/docs-page.ts'
+import { createClientReader } from '../http/forwarded.ts'
+import { docsClientId } from '../issuer/settings.ts'
+import type { JsonObject } from '../openapi/document.ts'
+import { createOwnPart } from '../openapi/own.ts'
+import type { Press } from '../openapi/press.ts'
+import { createServiceDocument, type ServiceDocument } from '../openapi/service-document.ts'
+import { locate } from '../openapi/source.ts'
+import type { Minter } from '../propagation/minter.ts'
+import type { Store } from '../store/store.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tools } from '../tools.ts'
+import type { Upstreams } from '../upstream/upstream.ts'
+import { compileRoutes } from './compile.ts'
+import { type Documents, openDocuments, orderOf } from './documents.ts'
+import type { Gateway, Readiness, Route, Service } from './gateway.ts'
+import { acquireIssuers } from './issuers.ts'
+import { describeSchemes } from './schemes.ts'
+import type { Scope, Shared } from './shared.ts'
+
+/** What every revision is made from: opened once by `main.ts`, outliving all of them. */
+export interface GatewayTools extends Tools {
+  readonly store: Store
+  readonly metrics: Metrics
+  readonly shared: Shared
+  readonly upstreams: Upstreams
+  readonly keys: KeyStore
+  readonly minter: Minter
+  readonly press: Press
+  readonly revocations: Revocations
+  /** Whether the gateway can be reached from this machine only. */
+  readonly loopback: boolean
+  readonly docsFiles: DocsFiles
+  /** What clients see, without a trailing slash. */
+  readonly publicUrl: string
+  /** Folder of services.json. */
+  readonly folder: string
+}
+
+/**
+ * Compile a definition into a gateway that can answer. What the revision before it still uses (connections, key sets,
+ * documents) is taken over, not made again. Throws before anything is swapped when something cannot be had.
+ */
+export async function openGateway(definition: Definition, tools: GatewayTools): Promise<Gateway> {
+  const scope = tools.shared.scope()
+  const undo: (() => void)[] = []
+  try {
+    const { believed, embedded } = await acquireIssuers(definition, tools, scope)
+    const compiled = compileRoutes(definition, {
+      issuers: believed,
+      keys: [tools.keys],
+      cookies: embedded?.cookies ?? [],
+      revoked: (caller) => tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false,
+      minter: tools.minter,
+      now: tools.now,
+      policyFailed: ({ pointer, error }) => {
+        tools.log.warn({ err: error, pointer }, 'a condition could not be evaluated, so the request was refused')
+        tools.metrics.alarm('policy-error', pointer)
+      },
+      upstream(service) {
+        const upstream = tools.upstreams.acquire(service.name, service)
+        undo.push(() => upstream.release())
+        return upstream
+      },
+    })
+    const sources = await acquireSources(compiled.services, tools, scope)
+    const consumed = [...compiled.authenticators.values()].map(({ location }) => location)
+    const documents = await openDocuments({
+      definition,
+      publicUrl: tools.publicUrl,
+      services: compiled.services,
+      sources,
+      press: tools.press,
+      own: createOwnPart({
+        documents: true,
+        health: true,
+        keys: true,
+        ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
+      }),
+      enforced(service, method, template) {
+        const route = compiled.routeFor(service, method, template)
+        if (!route) return undefined
+        return {
+          security: route.declaredSecurity,
+          ...allowOf(route),
+          consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
+          limited: false,
+        }
+      },
+      describeSchemes: () => describeSchemes(definition, believed),
+      log: tools.log,
+      metrics: tools.metrics,
+    })
+    undo.push(() => documents.close())
+
+    const docsPage = derived(
+      () => documents.schemes,
+      (schemes) => createDocsPage(docsOptions(definition, tools.publicUrl, schemes), tools.docsFiles),
+    )
+
+    return {
+      definition,
+      publicUrl: tools.publicUrl,
+      router: compiled.router,
+      services: compiled.services,
+      authenticators: compiled.authenticators,
+      documents,
+      get docs() {
+        return docsPage()
+      },
+      issuer: embedded,
+      readClient: createClientReader(definition.gateway.trustedProxies),
+      minter: tools.minter,
+      readiness: () => readinessOf(compiled.services, documents),
+      async close() {
+        for (const step of undo) step()
+        await scope.release()
+      },
+    }
+  } catch (error) {
+    for (const step of undo) step()
+    await scope.release()
+    throw error
+  }
+}
+
+async function acquireSources(
+  services: readonly Service[],
+  tools: GatewayTools,
+  scope: Scope,
+): Promise<ReadonlyMap<string, ServiceDocument>> {
+  const { store, now, log, folder, press } = tools
+  const sources = new Map<string, ServiceDocument>()
+  for (const service of services) {
+    const { openapi, targets } = service.definition
+    const urls = targets.map(({ url }) => url)
+    const location = openapi === false ? undefined : locate(openapi, urls, folder)
+    const order = orderOf(service)
+    const source = await scope.acquire(
+      `document ${JSON.stringify([order, location])}`,
+      () =>
+        createServiceDocument(
+          { service: order, location, trusted: new Set(urls.map((url) => new URL(url).hostname)) },
+          { store, now, log, press },
+        ),
+      (source) => source.close(),
+    )
+    sources.set(service.name, source)
+  }
+  return sources
+}
+
+/** `x-sallyport-allow`: what is needed, for people. Expressions stay inside: they can tell more than a caller should know. */
+function allowOf({ policies }: Route): { readonly allow?: JsonObject } {
+  const needs = policies.flatMap(({ blocks }) => blocks.map(({ rows }) => rows.map((row) => row.needs)))
+  return needs.length === 0 ? {} : { allow: { needs } }
+}
+
+function docsOptions(
+  { gateway, services }: Definition,
+  publicUrl: string,
+  schemes: Readonly<Record<string, JsonObject>>,
+): DocsOptions {
+  return {
+    title: gateway.docs.title,
+    documents: [
+      { name: 'All services', url: '/openapi.json' },
+      ...services.map(({ name }) => ({ name, url: `/openapi/${name}.json` })),
+    ],
+    oauth: { clientId: docsClientId, scopes: [] },
+    redirectUrl: `${publicUrl}/docs/oauth2-redirect.html`,
+    connectSrc: originsOf(schemes).filter((origin) => origin !== new URL(publicUrl).origin),
+  }
+}
+
+/** Where the page must be able to send requests for Authorize: the endpoints of issuers elsewhere. */
+function originsOf(schemes: Readonly<Record<string, JsonObject>>): readonly string[] {
+  const urls = Object.values(schemes).flatMap(({ flows, openIdConnectUrl }) => [
+    openIdConnectUrl,
+    ...Object.values((flows ?? {}) as Record<string, { tokenUrl?: string }>).map(({ tokenUrl }) => tokenUrl),
+  ])
+  return [...new Set(urls.flatMap((url) => (URL.canParse(String(url)) ? [new URL(String(url)).origin] : [])))]
+}
+
+/** A value that follows from another, made again only when that is another. */
+function derived<Source, Value>(source: () => Source, make: (source: Source) => Value): () => Value {
+  let last: { readonly source: Source; readonly value: Value } | undefined
+  return () => {
+    const current = source()
+    if (last?.source !== current) last = { source: current, value: make(current) }
+    return last.value
+  }
+}
+
+function readinessOf(services: readonly Service[], documents: Documents): Readiness {
+  const reports = services.map(({ name, upstream }) => ({
+    name,
+    available: upstream.available,
+    targets: upstream.describe(),
+    document: documents.state(name),
+  }))
+  return { ready: true, services: reports }
+}
