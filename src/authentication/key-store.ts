@@ -1,4 +1,5 @@
 import { createHmac, createSecretKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { setImmediate as breathe } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import type { Json, Store } from '../store/store.ts'
@@ -110,6 +111,7 @@ const memory = 15_000
 /** How many keys, and how many ids that are no keys, are remembered. */
 const capacity = 10_000
 const flushEvery = 10_000
+const flushAtOnce = 50
 
 const idLength = 8
 const secretLength = 32
@@ -242,7 +244,11 @@ export function createKeyStore(
     const batch = [...used]
     used.clear()
     try {
-      await Promise.all(batch.map(([id, seconds]) => store.put(usage, id, seconds)))
+      for (let from = 0; from < batch.length; from += flushAtOnce) {
+        await Promise.all(batch.slice(from, from + flushAtOnce).map(([id, seconds]) => store.put(usage, id, seconds)))
+        // SQLite answers within the call: without a pause, thousands of keys would hold up every request.
+        await breathe()
+      }
     } catch (error) {
       log.warn({ err: error, keys: batch.length }, 'when API keys were last used could not be written down')
     }
