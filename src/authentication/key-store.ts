@@ -152,9 +152,11 @@ export function createKeyStore(
     if (id === undefined) {
       known.clear()
       strangers.clear()
+      loading.clear()
     } else {
       known.delete(id)
       strangers.delete(id)
+      loading.delete(id)
     }
   }
 
@@ -200,7 +202,9 @@ export function createKeyStore(
   function load(id: string): Promise<Known | undefined> {
     let pending = loading.get(id)
     if (pending === undefined) {
-      pending = read(id).finally(() => loading.delete(id))
+      pending = read(id).finally(() => {
+        if (loading.get(id) === pending) loading.delete(id)
+      })
       loading.set(id, pending)
     }
     return pending

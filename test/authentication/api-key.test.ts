@@ -634,6 +634,39 @@ describe('the store is asked seldom', () => {
     assert.equal((await keys.find(text)).outcome, 'known')
   })
 
+  test('and what was read before a key was revoked is not believed after', async (context) => {
+    const clock = createClock()
+    const store = createMemoryStore({ now: clock.now, log: silent })
+    const gates: (() => void)[] = []
+    // Answers that are on their way until somebody lets them through.
+    const slow: Store = {
+      ...store,
+      async get(collection, key) {
+        const entry = await store.get(collection, key)
+        if (collection === 'api-keys') await new Promise<void>((resolve) => gates.push(resolve))
+        return entry as never
+      },
+    }
+    const open = () => {
+      for (const gate of gates.splice(0)) gate()
+    }
+    const issuing = createKeyStore({}, { store, random: randomBytes, now: clock.now, log: silent })
+    const keys = createKeyStore({}, { store: slow, random: randomBytes, now: clock.now, log: silent })
+    context.after(() => Promise.all([issuing.close(), keys.close()]))
+    const { text, key } = await issuing.create({ owner: 'ada' })
+
+    const early = keys.find(text)
+    await delay(1)
+    await issuing.revoke(key.id)
+    await delay(1)
+    const late = keys.find(text)
+    await delay(1)
+    open()
+    assert.equal((await early).outcome, 'known')
+    assert.deepEqual(await late, { outcome: 'refused', reason: 'revoked' })
+    assert.deepEqual(await keys.find(text), { outcome: 'refused', reason: 'revoked' })
+  })
+
   test('and a store that is out is 503, not a wrong key; what is remembered goes on', async (context) => {
     const clock = createClock()
     const store = createMemoryStore({ now: clock.now, log: silent })
