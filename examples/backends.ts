@@ -20,7 +20,7 @@ export interface Backends {
 }
 
 /** Longest time that one service may take to start, in milliseconds. */
-const patience = 15_000
+const patience = 30_000
 
 /**
  * Starts orders, inventory and reports as processes of their own and waits until all of them listen. They end with this

@@ -23,9 +23,9 @@ async function answers(url: string): Promise<boolean> {
   )
 }
 
-/** Waits, at most 5 s, until nobody answers any more. */
+/** Waits, at most 10 s, until nobody answers any more. */
 async function silence(urls: readonly string[]): Promise<boolean> {
-  for (const deadline = Date.now() + 5_000; Date.now() < deadline; await delay(20)) {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await delay(20)) {
     if (!(await Promise.all(urls.map(answers))).includes(true)) return true
   }
   return false

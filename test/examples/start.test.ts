@@ -56,9 +56,9 @@ const reachable = (url: string) =>
     () => false,
   )
 
-/** Waits, at most 5 s, until nothing listens any more. */
+/** Waits, at most 10 s, until nothing listens any more. */
 async function silence(urls: readonly string[]): Promise<boolean> {
-  for (const deadline = Date.now() + 5_000; Date.now() < deadline; await delay(20)) {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await delay(20)) {
     if (!(await Promise.all(urls.map(reachable))).includes(true)) return true
   }
   return false
@@ -70,7 +70,7 @@ describe('npm start', () => {
     async () => {
       demo = await ready(npmStart())
     },
-    { timeout: 30_000 },
+    { timeout: 60_000 },
   )
 
   const token = async (username: string, password: string): Promise<string> => {
@@ -165,7 +165,9 @@ describe('npm start, when something is in the way', () => {
     const upload = request(`${gateway}/orders/1/attachments`, { method: 'POST', headers })
     upload.on('error', () => {})
     upload.write('the first half')
-    await delay(300)
+    await once(upload, 'socket')
+    // Answered later than the head of the upload was read.
+    await fetch(`${gateway}/orders?limit=1`, { headers: { 'x-api-key': demoKey } }).then((response) => response.text())
     child.kill('SIGINT')
     await delay(300)
     assert.equal(child.exitCode, null)
