@@ -638,7 +638,7 @@ describe('the store is asked seldom', () => {
     const clock = createClock()
     const store = createMemoryStore({ now: clock.now, log: silent })
     const gates: (() => void)[] = []
-    // Answers that are on their way until somebody lets them through.
+    // Answers that are on their way until somebody lets them through, the last one first.
     const slow: Store = {
       ...store,
       async get(collection, key) {
@@ -648,7 +648,7 @@ describe('the store is asked seldom', () => {
       },
     }
     const open = () => {
-      for (const gate of gates.splice(0)) gate()
+      for (const gate of gates.splice(0).toReversed()) gate()
     }
     const issuing = createKeyStore({}, { store, random: randomBytes, now: clock.now, log: silent })
     const keys = createKeyStore({}, { store: slow, random: randomBytes, now: clock.now, log: silent })

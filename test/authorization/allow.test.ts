@@ -35,7 +35,8 @@ describe('allow', () => {
       rolePermissions: { editor: ['orders:write'] },
     })
     assert.equal(policy.decide(question({ roles: ['editor'] })).verdict, 'permit')
-    assert.equal(policy.decide(question({ roles: ['constructor', '__proto__'] })).verdict, 'deny')
+    const none = compileAllow(allow.parse({ when: 'caller.permissions == []' }), { rolePermissions: { editor: ['x'] } })
+    assert.equal(none.decide(question({ roles: ['constructor', '__proto__', 'toString'] })).verdict, 'permit')
   })
 
   test('answers a missing scope with all scopes the challenge must name', () => {
@@ -70,6 +71,12 @@ describe('allow', () => {
       detail: 'One of these is needed: the role admin; or the role editor and the scope orders.',
       scopes: ['orders'],
     })
+  })
+
+  test('answers from the first block when several came as near', () => {
+    const policy = compileAllow(allow.parse([{ roles: ['a'] }, { permissions: ['b'] }]))
+    const decision = policy.decide(question({}))
+    assert.equal(decision.verdict === 'deny' && decision.row, '/0/roles')
   })
 
   test('refuses what would let everybody or nobody through', () => {
