@@ -1,6 +1,12 @@
 import { createPolicies, InvalidAllow, type Policies } from '../authorization/allow.ts'
 import { parameterNames, parseTemplate } from '../http/template.ts'
-import { type Definition, parts, type SecuritySchemeDefinition, type ServiceDefinition } from './schema.ts'
+import {
+  type Definition,
+  mostServices,
+  parts,
+  type SecuritySchemeDefinition,
+  type ServiceDefinition,
+} from './schema.ts'
 import { suggest } from './suggest.ts'
 import { fromPointer, isObject, type Path } from './text.ts'
 
@@ -54,8 +60,10 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
 
   const compile = createPolicies().compile
   const services = Array.isArray(value['services']) ? value['services'] : []
+  // The schema has complained; looking at each of them would take minutes.
+  if (services.length > mostServices) return
   const names = new Map<string, number>()
-  const paths: { readonly path: string; readonly name: string }[] = []
+  const taken: Taken = { at: new Map(), below: new Map() }
   for (const [index, raw] of services.entries()) {
     if (!isObject(raw)) continue
     const path: Path = ['services', index]
@@ -76,7 +84,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     }
     const service = parts.service.safeParse(raw)
     if (!service.success) continue
-    checkPath(service.data, [...path, 'path'], paths, complain)
+    checkPath(service.data, [...path, 'path'], taken, complain)
     checkTargets(service.data, path, value, complain)
     checkRoutes(service.data, [...path, 'routes'], complain)
     checkPolicies(service.data, path, compile, complain)
@@ -119,34 +127,46 @@ function checkScheme(
     complain(path, 'no issuer is declared whose tokens it could check')
 }
 
-function checkPath(
-  service: ServiceDefinition,
-  path: Path,
-  others: { readonly path: string; readonly name: string }[],
-  complain: Complain,
-): void {
+interface Place {
+  readonly path: string
+  readonly name: string
+}
+
+/** Where services stand, by path in lower case, and what stands somewhere below a path. */
+interface Taken {
+  readonly at: Map<string, Place>
+  readonly below: Map<string, Place>
+}
+
+function checkPath(service: ServiceDefinition, path: Path, taken: Taken, complain: Complain): void {
   const mine = service.path
   if (/(^|\/)\.{1,2}(\/|$)/.test(mine)) complain(path, 'a path has no "." and ".." segments')
   const folded = mine.toLowerCase()
   const reserved = ownPaths.find((own) => folded === own || folded.startsWith(`${own}/`))
   if (reserved) complain(path, `the gateway itself answers at ${reserved}; choose another path`)
-  for (const other of others) {
-    const theirs = other.path.toLowerCase()
-    if (folded === theirs) {
-      const how = mine === other.path ? 'stands at this path' : `stands at ${other.path}, which differs only by case`
-      complain(path, `the service "${other.name}" ${how} already`)
-    } else if (
-      theirs !== '/' &&
-      folded !== '/' &&
-      (folded.startsWith(`${theirs}/`) || theirs.startsWith(`${folded}/`))
-    ) {
-      complain(
-        path,
-        `overlaps ${other.path} of the service "${other.name}": every request at or below a path belongs to one service`,
-      )
-    }
+  const same = taken.at.get(folded)
+  if (same) {
+    const how = mine === same.path ? 'stands at this path' : `stands at ${same.path}, which differs only by case`
+    complain(path, `the service "${same.name}" ${how} already`)
+    return
   }
-  others.push({ path: mine, name: service.name })
+  // "/" is what no other service claims; everything else must stand beside the others.
+  const above = ancestorsOf(folded)
+  const other = above.map((ancestor) => taken.at.get(ancestor)).find((found) => found) ?? taken.below.get(folded)
+  if (other) {
+    complain(
+      path,
+      `overlaps ${other.path} of the service "${other.name}": every request at or below a path belongs to one service`,
+    )
+  }
+  taken.at.set(folded, { path: mine, name: service.name })
+  for (const ancestor of above) taken.below.set(ancestor, { path: mine, name: service.name })
+}
+
+/** `/a/b/c` → `/a`, `/a/b`. */
+function ancestorsOf(path: string): readonly string[] {
+  const segments = path.split('/')
+  return segments.slice(2).map((_, index) => segments.slice(0, index + 2).join('/'))
 }
 
 function checkTargets(

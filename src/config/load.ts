@@ -114,11 +114,12 @@ function describe(issue: z.core.$ZodIssue, base: Path, complain: (path: Path, me
       for (const key of issue.keys) complain([...path, key], unknownKey(key, path))
       return
     case 'invalid_union': {
-      const branch = issue.errors.toSorted((one, other) => reach(other) - reach(one) || one.length - other.length)[0]
-      const telling = branch && reach(branch) > 0
-      if (telling) for (const inner of branch) describe(inner, path, complain)
-      else if (issue.message !== 'Invalid input' || !branch?.[0]) complain(path, issue.message)
-      else describe(branch[0], path, complain)
+      const branch = issue.errors
+        .filter((errors) => !isOtherType(errors))
+        .toSorted((one, other) => reach(other) - reach(one))[0]
+      if (branch) for (const inner of branch) describe(inner, path, complain)
+      else if (issue.message === 'Invalid input' && issue.errors[0]?.[0]) describe(issue.errors[0][0], path, complain)
+      else complain(path, issue.message)
       return
     }
     case 'invalid_type':
@@ -135,6 +136,11 @@ function describe(issue: z.core.$ZodIssue, base: Path, complain: (path: Path, me
     default:
       complain(path, plain(issue.message))
   }
+}
+
+/** Whether a branch of a union is not even about a value like this one: a string where it wants an object. */
+function isOtherType(issues: readonly z.core.$ZodIssue[]): boolean {
+  return issues.some(({ code, path }) => path.length === 0 && (code === 'invalid_type' || code === 'invalid_value'))
 }
 
 /** How deep into the value a branch of a union came before it failed. */

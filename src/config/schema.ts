@@ -254,6 +254,8 @@ const gateway = z.strictObject({
     .describe('How long running requests may take after SIGTERM before they are cut. Default: 15s.'),
 })
 
+export const mostServices = 10_000
+
 export const definition = z
   .strictObject({
     $schema: z.string().optional().describe('Gives completion in an editor: "./openapi/services.schema.json".'),
@@ -279,7 +281,10 @@ export const definition = z
       .default({})
       .describe('What each role brings along, for `allow.permissions`: { "editor": ["orders:write"] }.'),
     security: security.optional().describe('The default for every service. Without any, a service must say its own.'),
-    services: z.array(service).min(1, 'at least one service is needed').max(10_000, 'at most 10,000 services'),
+    services: z
+      .array(service)
+      .min(1, 'at least one service is needed')
+      .max(mostServices, `at most ${mostServices} services`),
   })
   .describe('services.json: what stands behind the gateway and who may call it.')
 

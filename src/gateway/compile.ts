@@ -186,7 +186,12 @@ function createCrossings(authenticators: ReadonlyMap<string, Authenticator>, own
     const key = JSON.stringify([owned, unchecked])
     let requestFields = known.get(key)
     if (!requestFields) {
-      requestFields = createRequestFields({ credentials: unchecked ? [] : headers, owned, cookies })
+      requestFields = createRequestFields({
+        credentials: unchecked ? [] : headers,
+        // The transport announces the body itself (upstream/exchange.ts).
+        owned: [...owned, 'content-length'],
+        cookies,
+      })
       known.set(key, requestFields)
     }
     return { requestFields, responseFields, withheldParameters: unchecked ? nothing : parameters }
