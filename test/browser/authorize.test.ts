@@ -66,7 +66,7 @@ const ways: readonly Way[] = [
     scheme: 'apiKey',
     title: 'a key in a header field',
     credential: () => ({ value: demoKey }),
-    subject: 'demo',
+    subject: 'demo-key',
     arrivesIn: 'x-api-key',
   },
   {
@@ -104,12 +104,16 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
     if (process.env['SALLYPORT_PICTURES'] === '1') await takePicture(docs.page)
   })
 
+  test('says 401 before anything is authorized, at every service', async () => {
+    await using docs = await openDocs(browser, `${demo.origin}/docs`)
+    for (const operation of whoAmI) assert.equal((await execute(docs.page, operation)).status, 401, operation)
+    assert.deepEqual(docs.trouble, noTrouble)
+  })
+
   for (const { scheme, title, credential, subject, arrivesIn } of ways) {
     test(`${scheme}: ${title}: reaches orders and inventory, and nothing does after logging out`, async () => {
       await using docs = await openDocs(browser, `${demo.origin}/docs`)
       const { page } = docs
-      for (const operation of whoAmI) assert.equal((await execute(page, operation)).status, 401, operation)
-
       const given = await credential(demo.origin)
       await authorize(page, scheme, given)
 

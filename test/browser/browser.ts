@@ -90,11 +90,12 @@ export async function openDocs(browser: Browser, url: string, options: DocsOptio
   return { page, trouble, close, [Symbol.asyncDispose]: close }
 }
 
-/** Choose a document of the drop-down by its name and wait until its operations are listed. */
+/** Choose a document of the drop-down by its name and wait until it is the one that is shown. Titles must differ. */
 export async function chooseDocument(page: Page, name: string): Promise<void> {
-  const loaded = page.waitForResponse((response) => response.request().resourceType() === 'fetch' && response.ok())
+  const title = page.locator('.info .title')
+  const before = (await title.textContent()) ?? ''
   await page.locator('.topbar select').selectOption({ label: name })
-  await loaded
+  await title.filter({ hasNotText: before }).waitFor()
   await page.locator('.opblock-tag').first().waitFor()
 }
 
@@ -225,9 +226,11 @@ export async function execute(
 /** Make an operation visible, whatever is folded; returns its block. */
 export async function openOperation(page: Page, operationId: string): Promise<Locator> {
   const operation = page.locator(`.opblock[id$="-${operationId}"]`)
-  for (const closed of await page.locator('.opblock-tag[data-is-open=false]').all()) {
-    if ((await operation.count()) > 0) break
-    await closed.click()
+  const folded = page.locator('.opblock-tag[data-is-open=false]')
+  while ((await operation.count()) === 0 && (await folded.count()) > 0) {
+    const tag = await folded.first().getAttribute('data-tag')
+    await folded.first().click()
+    await page.locator(`.opblock-tag[data-tag="${tag}"][data-is-open=true]`).waitFor()
   }
   await operation.waitFor()
   if (!(await operation.evaluate((element) => element.classList.contains('is-open')))) {
