@@ -187,7 +187,7 @@ const mostSpellings = 512
 const longestSpelling = 64
 
 /** `decide`, asked once for each spelling. When the memory is full it starts over: whoever fills it cannot push others out for long. */
-function remember<T extends string>(decide: (name: string) => T): (name: string) => T {
+export function remember<T extends string>(decide: (name: string) => T): (name: string) => T {
   const known = new Map<string, T>()
   return function recall(name) {
     const before = known.get(name)

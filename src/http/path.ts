@@ -50,18 +50,12 @@ export function canonicalTarget(raw: string, host: string): Target | Problem {
     const originForm = reduceAbsoluteForm(raw, host)
     return typeof originForm === 'string' ? canonicalTarget(originForm, host) : originForm
   }
-  let mark = plainLength(raw)
-  let path: string | Problem
-  if (mark === raw.length) path = raw
-  else if (raw.charCodeAt(mark) === question) path = raw.slice(0, mark)
-  else {
-    mark = raw.indexOf('?', mark)
-    if (mark < 0) mark = raw.length
-    if (mark > targetLimits.path) return tooLong('path', targetLimits.path)
-    path = canonicalPath(raw.slice(0, mark))
-    if (typeof path !== 'string') return path
-  }
+  const plain = plainLength(raw)
+  const clean = plain === raw.length || raw.charCodeAt(plain) === question
+  const mark = clean ? plain : endOfPath(raw, plain)
   if (mark > targetLimits.path) return tooLong('path', targetLimits.path)
+  const path = clean ? raw.slice(0, mark) : canonicalPath(raw.slice(0, mark))
+  if (typeof path !== 'string') return path
   if (mark === raw.length) return { path, query: '' }
 
   if (raw.length - mark - 1 > targetLimits.query) return tooLong('query', targetLimits.query)
@@ -112,7 +106,12 @@ export function encodeSegment(value: string): string {
   return encoded
 }
 
-/** Origin form as it is, absolute form without scheme and authority. */
+function endOfPath(raw: string, from: number): number {
+  const mark = raw.indexOf('?', from)
+  return mark < 0 ? raw.length : mark
+}
+
+/** The absolute form without scheme and authority; every other form is refused. */
 function reduceAbsoluteForm(raw: string, host: string): string | Problem {
   if (raw === '') return new Problem('bad-request', 'The request target is empty')
   if (raw === '*') return new Problem('bad-request', 'The asterisk form concerns no resource; name a path')

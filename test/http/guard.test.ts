@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { createGuard, guardLimits, serverOptions } from '../../src/http/guard.ts'
 import { answerParserError, closingResponse, parserProblem } from '../../src/http/refusal.ts'
+import { isLooseRequestLine } from '../../src/http/request-line.ts'
 import { exchange, trickle, until } from './raw.ts'
 
 const guard = createGuard()
@@ -159,18 +160,26 @@ describe('the guard refuses', () => {
     assert.ok(!text.includes('secret'))
   })
 
+  const request = (method: string, url: string, ...rawHeaders: string[]) => ({
+    httpVersion: '1.1',
+    method,
+    url,
+    rawHeaders: ['Host', 'a', ...rawHeaders],
+  })
+
   test('in the limits it was given', () => {
     const narrow = createGuard({ methods: ['GET', 'QUERY'], fields: 2, target: 5 })
-    const request = (method: string, url: string, ...rawHeaders: string[]) => ({
-      httpVersion: '1.1',
-      method,
-      url,
-      rawHeaders: ['Host', 'a', ...rawHeaders],
-    })
     assert.equal(narrow(request('QUERY', '/')), undefined)
     assert.equal(narrow(request('POST', '/'))?.code, 'method-not-implemented')
     assert.equal(narrow(request('GET', '/12345'))?.code, 'target-too-long')
     assert.equal(narrow(request('GET', '/', 'a', 'b', 'c', 'd'))?.code, 'fields-too-large')
+  })
+
+  test('also what the parser of this Node refuses already and that of another may not', () => {
+    assert.equal(guard({ ...request('GET', '/'), rawHeaders: [] })?.code, 'bad-request')
+    const twice = ['Transfer-Encoding', 'chunked', 'transfer-encoding', 'chunked']
+    assert.equal(guard(request('POST', '/', ...twice))?.code, 'bad-request')
+    assert.equal(guard(request('CONNECT', 'a:80'))?.code, 'method-not-allowed')
   })
 })
 
@@ -195,6 +204,29 @@ describe('on one connection', () => {
     await until(() => socket.destroyed)
     assert.deepEqual(passed, ['POST /1', 'GET /2', 'GET /3', 'GET /4', 'GET /5', 'GET /6'])
   })
+})
+
+test('common requests cost no copy of what is being parsed', () => {
+  let copies = 0
+  const socket = {
+    bytesRead: 0,
+    parser: {
+      getCurrentBuffer() {
+        copies++
+        return Buffer.from('')
+      },
+    },
+  }
+  const line = 'GET /a HTTP/1.1\r\nHost: gw.test\r\n\r\n'
+  const fieldBytes = 'Host: gw.test\r\n'.length
+  const read = (bytes: number) => {
+    socket.bytesRead += bytes
+    return isLooseRequestLine({ method: 'GET', url: '/a', socket: socket as unknown as Socket }, fieldBytes)
+  }
+  for (let i = 0; i < 3; i++) assert.equal(read(line.length), false)
+  assert.equal(copies, 0)
+  assert.equal(read(line.length + 1), false)
+  assert.equal(copies, 1)
 })
 
 describe('what never became a request', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { createRequestFields, createResponseFields } from '../../src/http/intermediary.ts'
+import { createRequestFields, createResponseFields, remember } from '../../src/http/intermediary.ts'
 import { Problem } from '../../src/http/problem.ts'
 import { foldName } from '../../src/http/reserved-fields.ts'
 import { skipWithoutShared, vectors } from '../vectors.ts'
@@ -228,5 +228,30 @@ describe('the fields for a client', () => {
       )
     }
     assert.deepEqual(responseFields(['transfer-encoding', 'Chunked']), [])
+  })
+})
+
+describe('the memory of spellings', () => {
+  const asked: string[] = []
+  const recall = remember((name) => {
+    asked.push(name)
+    return 'keep'
+  })
+
+  test('asks once for each spelling', () => {
+    for (let i = 0; i < 3; i++) assert.equal(recall('Accept'), 'keep')
+    recall('accept')
+    assert.deepEqual(asked, ['Accept', 'accept'])
+  })
+
+  test('does not grow with the names that strangers invent, nor with their length', () => {
+    for (let i = 0; i < 512; i++) recall(`X-${i}`)
+    asked.length = 0
+    recall('Accept')
+    assert.deepEqual(asked, ['Accept'], 'it has started over')
+    const long = 'a'.repeat(65)
+    recall(long)
+    recall(long)
+    assert.deepEqual(asked, ['Accept', long, long])
   })
 })

@@ -8,11 +8,11 @@ export interface Exchange {
   readonly closed: boolean
 }
 
-const deadline = 5_000
+const deadline = 15_000
 
 /**
  * Sends bytes as they are and waits until the connection closes or `settled` says that everything is there; then a little longer
- * (`grace` milliseconds), for what should not come. Never longer than five seconds.
+ * (`grace` milliseconds), for what should not come. Never longer than fifteen seconds.
  */
 export async function exchange(
   port: number,
@@ -38,7 +38,7 @@ export async function exchange(
   return { text, statuses: statusesOf(text), closed }
 }
 
-/** Resolves when the condition holds, or after five seconds: what was waited for is asserted by the caller. */
+/** Resolves when the condition holds, or after fifteen seconds: what was waited for is asserted by the caller. */
 export async function until(condition: () => boolean): Promise<void> {
   const end = Date.now() + deadline
   while (!condition() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 5))
