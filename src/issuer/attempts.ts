@@ -3,8 +3,9 @@ import ipaddr from 'ipaddr.js'
 import type { Store } from '../store/store.ts'
 
 /**
- * How many wrong passwords are one too many. The narrow row stops somebody who tries; the wide ones stop whoever comes
- * from many addresses, or tries many names, and are wide so that nobody is locked out by a stranger for nothing.
+ * How many wrong passwords are one too many. The narrow row stops somebody who tries; the wide ones stop whoever tries
+ * many names, or comes from many addresses. What a row refuses counts for none after it, so that nobody alone can lock
+ * another out.
  */
 const rows = [
   {
@@ -13,8 +14,8 @@ const rows = [
     most: 5,
     seconds: 300,
   },
-  { name: 'account', of: (account: string) => account, most: 30, seconds: 900 },
   { name: 'address', of: (_account: string, address: string) => address, most: 50, seconds: 900 },
+  { name: 'account', of: (account: string) => account, most: 30, seconds: 900 },
 ] as const
 
 const collection = 'issuer.attempts'
@@ -51,19 +52,18 @@ export function countAttempts(store: Store, now: () => number): Attempts {
   return {
     async begin(username, address) {
       const keys = rows.map(({ name, of }) => hash(`${name}\n${of(username, networkOf(address))}`))
-      let retryAfter = 0
       for (const [index, { most, seconds }] of rows.entries()) {
         const { count, expiresAt } = await add(keys[index]!, 1, seconds)
-        if (count > most) retryAfter = Math.max(retryAfter, Math.ceil(expiresAt - now() / 1_000))
+        if (count > most) return { outcome: 'refused', retryAfter: Math.max(1, Math.ceil(expiresAt - now() / 1_000)) }
       }
-      if (retryAfter > 0) return { outcome: 'refused', retryAfter }
       return {
         outcome: 'allowed',
         async succeeded() {
-          const [pair, account, place] = keys as [string, string, string]
+          const [pair, place, account] = keys as [string, string, string]
           await store.delete(collection, pair)
           await store.delete(collection, account)
-          await add(place, -1, rows[2].seconds)
+          // Others behind the same address may be guessing.
+          await add(place, -1, rows[1].seconds)
         },
       }
     },
