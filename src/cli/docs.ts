@@ -1,9 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { loadDefinition } from '../config/load.ts'
 import { jsonSchema } from '../config/schema.ts'
 import { silent } from '../telemetry/log.ts'
+import { assemble } from './assemble.ts'
 import { type Command, UsageError } from './command.ts'
-import { start } from './start.ts'
 
 /** The published document and the schema of services.json as files, for reviews and for editors. */
 export const docs: Command = {
@@ -12,10 +13,11 @@ export const docs: Command = {
   async run([verb, ...rest], { config, json }, { environment, out, err }) {
     if (verb !== 'build' || rest.length > 0) throw new UsageError('docs is followed by "build"')
     const folder = join(dirname(resolve(config)), 'openapi')
-    const quiet = { ...environment, PORT: environment['PORT'] ?? '0', ADMIN_PORT: environment['ADMIN_PORT'] ?? '0' }
-    const running = await start({ config, environment: quiet, log: silent, ephemeral: true })
+    const definition = await loadDefinition(config, environment)
+    const { port } = definition.gateway.listen
+    const assembly = await assemble(definition, { config, port, log: silent, now: Date.now, ephemeral: true })
     try {
-      const { documents, services } = running.live.current
+      const { documents, services } = assembly.live.current
       const missing = services.filter(({ name }) => !['fresh', 'none'].includes(documents.state(name).status))
       if (missing.length > 0) {
         for (const { name } of missing) {
@@ -37,7 +39,7 @@ export const docs: Command = {
       )
       return 0
     } finally {
-      await running.close()
+      await assembly.close()
     }
   },
 }

@@ -1,27 +1,15 @@
-import { randomBytes } from 'node:crypto'
 import { watch } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { createAdmin } from '../admin/admin.ts'
 import { createApp } from '../app.ts'
-import { createKeyStore } from '../authentication/key-store.ts'
-import { openRevocations } from '../authentication/revocation.ts'
-import { stores } from '../catalogue.ts'
 import { type Environment, InvalidConfiguration, loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
-import { readDocsFiles } from '../docs/docs-page.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import { Live } from '../gateway/live.ts'
-import { openGateway } from '../gateway/open.ts'
-import { Shared } from '../gateway/shared.ts'
-import { build } from '../kind.ts'
-import { createPress } from '../openapi/press.ts'
-import { createMinter } from '../propagation/minter.ts'
+import type { Live } from '../gateway/live.ts'
 import { CannotListen, Listener } from '../server.ts'
-import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
-import { createMetrics } from '../telemetry/metrics.ts'
-import { createUpstreams } from '../upstream/upstream.ts'
+import { assemble } from './assemble.ts'
 import { type Command, UsageError } from './command.ts'
 
 export interface StartOptions {
@@ -31,8 +19,6 @@ export interface StartOptions {
   readonly log?: Log
   /** Milliseconds since the epoch. */
   readonly now?: () => number
-  /** Keep nothing: the store is in memory, whatever services.json says. For commands that only look. */
-  readonly ephemeral?: boolean
 }
 
 export interface RunningGateway {
@@ -66,46 +52,16 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', log })
     opened.push(() => back.close(500))
 
-    const tools = { now, log }
-    const store: Store = build(stores, options.ephemeral ? { type: 'memory' } : definition.store, tools)
-    opened.push(() => store.close())
-    const press = createPress({ thread: !options.ephemeral }, tools)
-    opened.push(() => press.close())
-    const revocations = await openRevocations(store, { lifetime: longestToken }, tools)
-    opened.push(() => revocations.close())
-    const keys = createKeyStore({}, { ...tools, store, random: randomBytes })
-    opened.push(() => keys.close())
-    const upstreams = createUpstreams({ log, clock: () => performance.now(), chance: Math.random })
-    opened.push(() => upstreams.close())
-
-    const metrics = createMetrics()
-    const publicUrl = publicUrlOf(definition, front.port)
-    const gatewayTools = {
-      ...tools,
-      store,
-      metrics,
-      keys,
-      upstreams,
-      press,
-      revocations,
-      publicUrl,
-      loopback: isLoopback(listen.host),
-      shared: new Shared(),
-      minter: await createMinter(publicUrl, store, now),
-      docsFiles: await readDocsFiles(),
-      folder: dirname(resolve(config)),
-    }
-    const live = new Live(await openGateway(definition, gatewayTools))
-    opened.push(() => live.current.close())
-    metrics.configured(now())
+    const assembly = await assemble(definition, { config, port: front.port, log, now })
+    opened.push(() => assembly.close())
+    const { live, metrics } = assembly
 
     const reload = serially(async () => {
       try {
         const next = await loadDefinition(config, environment)
         const remaining = unchangeable(definition, next)
         if (remaining.length > 0) log.warn({ keys: remaining }, 'these keys take effect at the next start')
-        live.swap(await openGateway({ ...next, store: definition.store }, gatewayTools))
-        metrics.configured(now())
+        await assembly.swap({ ...next, store: definition.store })
         metrics.configurationStale(false)
         log.info({ file: config }, 'services.json was read again and is in use')
         return true
@@ -126,7 +82,7 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     back.serve(createAdmin({ live, metrics, log }).callback())
     front.serve(createApp({ live, metrics, log, now }).callback())
     return {
-      publicUrl,
+      publicUrl: live.current.publicUrl,
       url: `http://${hostInUrl(listen.host)}:${front.port}`,
       adminUrl: `http://${hostInUrl(admin.host)}:${back.port}`,
       live,
@@ -137,19 +93,6 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     await closeAll()
     throw error
   }
-}
-
-/** How long a revocation is remembered that does not say itself when its token ends. */
-const longestToken = 30 * 86_400_000
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}
-
-function publicUrlOf({ gateway }: Definition, port: number): string {
-  if (gateway.publicUrl !== undefined) return gateway.publicUrl
-  // A cookie or a redirect for 127.0.0.1 is not one for localhost; people type the latter.
-  return `http://localhost:${port}`
 }
 
 function hostInUrl(host: string): string {

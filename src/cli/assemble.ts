@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto'
+import { dirname, resolve } from 'node:path'
+import { createKeyStore } from '../authentication/key-store.ts'
+import { openRevocations } from '../authentication/revocation.ts'
+import { stores } from '../catalogue.ts'
+import type { Definition } from '../config/schema.ts'
+import { readDocsFiles } from '../docs/docs-page.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { Live } from '../gateway/live.ts'
+import { type GatewayTools, openGateway } from '../gateway/open.ts'
+import { Shared } from '../gateway/shared.ts'
+import { build } from '../kind.ts'
+import { createPress } from '../openapi/press.ts'
+import { createMinter } from '../propagation/minter.ts'
+import type { Store } from '../store/store.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import type { Tools } from '../tools.ts'
+import { createUpstreams } from '../upstream/upstream.ts'
+
+export interface AssembleOptions extends Tools {
+  /** Path of services.json. */
+  readonly config: string
+  /** The port that the gateway has, or would have; part of the public URL when services.json names none. */
+  readonly port: number
+  /** Keep nothing, and work in this thread alone: for commands that only look. */
+  readonly ephemeral?: boolean
+}
+
+/** A gateway with everything it needs, but without a port: what `start` serves, and what commands look at. */
+export interface Assembly extends GatewayTools {
+  readonly live: Live<Gateway>
+  /** Compile another definition beside the one that serves, and put it in its place when that has worked. */
+  swap(next: Definition): Promise<void>
+  close(): Promise<void>
+}
+
+/** Whatever was opened is closed again when a later step fails. */
+export async function assemble(definition: Definition, options: AssembleOptions): Promise<Assembly> {
+  const { config, port, log, now, ephemeral = false } = options
+  const opened: (() => unknown)[] = []
+  const close = async () => {
+    for (const step of opened.splice(0).reverse()) await step()
+  }
+  try {
+    const tools = { now, log }
+    const store: Store = build(stores, ephemeral ? { type: 'memory' } : definition.store, tools)
+    opened.push(() => store.close())
+    const press = createPress({ thread: !ephemeral }, tools)
+    opened.push(() => press.close())
+    const revocations = await openRevocations(store, { lifetime: longestToken }, tools)
+    opened.push(() => revocations.close())
+    const keys = createKeyStore({}, { ...tools, store, random: randomBytes })
+    opened.push(() => keys.close())
+    const upstreams = createUpstreams({ log, clock: () => performance.now(), chance: Math.random })
+    opened.push(() => upstreams.close())
+
+    const metrics = createMetrics()
+    const publicUrl = publicUrlOf(definition, port)
+    const gatewayTools: GatewayTools = {
+      ...tools,
+      store,
+      metrics,
+      keys,
+      upstreams,
+      press,
+      revocations,
+      publicUrl,
+      loopback: isLoopback(definition.gateway.listen.host),
+      shared: new Shared(),
+      minter: await createMinter(publicUrl, store, now),
+      docsFiles: await readDocsFiles(),
+      folder: dirname(resolve(config)),
+    }
+    const live = new Live(await openGateway(definition, gatewayTools))
+    opened.push(() => live.current.close())
+    metrics.configured(now())
+    return {
+      ...gatewayTools,
+      live,
+      async swap(next) {
+        live.swap(await openGateway(next, gatewayTools))
+        metrics.configured(now())
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** How long a revocation is remembered that does not say itself when its token ends. */
+const longestToken = 30 * 86_400_000
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}
+
+function publicUrlOf({ gateway }: Definition, port: number): string {
+  if (gateway.publicUrl !== undefined) return gateway.publicUrl
+  // A cookie or a redirect for 127.0.0.1 is not one for localhost; people type the latter.
+  return `http://localhost:${port}`
+}
