@@ -101,7 +101,7 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
     assert.deepEqual(offered.toSorted(), demo.schemes.toSorted())
     assert.deepEqual([...new Set(ways.map(({ scheme }) => scheme))].toSorted(), demo.schemes.toSorted())
     assert.deepEqual(docs.trouble, noTrouble)
-    if (process.env['SALLYPORT_PICTURES'] === '1') await takePicture(docs.page)
+    if (process.env['SALLYPORT_PICTURES'] === '1') await takePicture(browser)
   })
 
   test('says 401 before anything is authorized, at every service', async () => {
@@ -162,11 +162,12 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
 const whoAmI = ['orders_whoAmI', 'inventory_whoami'] as const
 
 /** The picture in README.md; taken on demand only, so that tests leave the tree as it is. */
-async function takePicture(page: Page): Promise<void> {
-  await page.setViewportSize({ width: 1200, height: 760 })
-  await page.locator('.opblock-tag').first().click()
-  await openDialog(page, 'bearer')
-  await page.screenshot({ path: join(import.meta.dirname, '../../docs/images/authorize.png') })
+async function takePicture(browser: Browser): Promise<void> {
+  await using demo = await startDemo()
+  await using docs = await openDocs(browser, `${demo.origin}/docs`)
+  await docs.page.setViewportSize({ width: 1200, height: 760 })
+  await openDialog(docs.page, 'bearer')
+  await docs.page.screenshot({ path: join(import.meta.dirname, '../../docs/images/authorize.png') })
 }
 
 async function signIn(popup: Page): Promise<void> {

@@ -4,7 +4,16 @@ import { after, before, describe, test } from 'node:test'
 import type { Browser } from 'playwright-core'
 import { type DocsFiles, readDocsFiles } from '../../src/docs/docs-page.ts'
 import { skipWithout } from '../requirements.ts'
-import { authorize, chooseDocument, execute, launchBrowser, noTrouble, openDocs, openOperation } from './browser.ts'
+import {
+  authorize,
+  chooseDocument,
+  execute,
+  launchBrowser,
+  noTrouble,
+  openDialog,
+  openDocs,
+  openOperation,
+} from './browser.ts'
 import { serve, serveDocs } from './docs-server.ts'
 
 function service(name: string, text: Record<string, string> = {}) {
@@ -171,6 +180,18 @@ describe('the documentation page in a browser', { skip: skipWithout('chromium') 
     await using right = await serveDocs(files, { documents })
     await using fine = await openDocs(browser, `${right.origin}/docs`)
     assert.equal(await fine.page.locator('#notice').isVisible(), false)
+  })
+
+  test('opens the Authorize dialog at its first scheme', async () => {
+    const names = ['first', 'second', 'third', 'fourth', 'fifth', 'sixth']
+    const securitySchemes = Object.fromEntries(names.map((name) => [name, { type: 'apiKey', in: 'header', name }]))
+    await using server = await serveDocs(files, {
+      documents: { '/openapi.json': { ...service('orders'), components: { securitySchemes } } },
+    })
+    await using docs = await openDocs(browser, `${server.origin}/docs`)
+    const form = await openDialog(docs.page, 'first')
+    await form.locator('input:focus').waitFor()
+    assert.equal(await docs.page.evaluate("document.querySelector('.modal-ux-content').scrollTop"), 0)
   })
 
   test('can be used with the keyboard alone', async () => {

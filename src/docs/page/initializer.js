@@ -86,6 +86,23 @@ function stayAuthorized() {
   return () => ({ statePlugins: { auth: { wrapActions: { restoreAuthorization: () => () => undefined } } } })
 }
 
+/** The dialog opens at its first scheme. Swagger UI gives the focus to the last field, and the dialog scrolls after it. */
+function dialogFromTheTop() {
+  const toTheTop = () => {
+    const content = document.querySelector('.dialog-ux .modal-ux-content')
+    content?.querySelector('input')?.focus()
+    content?.scrollTo(0, 0)
+  }
+  const wrapActions = {
+    showDefinitions: (original) => (definitions) => {
+      const result = original(definitions)
+      if (definitions) setTimeout(toTheTop)
+      return result
+    },
+  }
+  return () => ({ statePlugins: { auth: { wrapActions } } })
+}
+
 /** `X-Requested-With` makes a browser ask a foreign authorization server for permission first, which most refuse. */
 function plainTokenRequest(request) {
   if (new URL(request.url, location.href).origin !== location.origin && !request.loadSpec) {
@@ -108,7 +125,7 @@ try {
     urls: documents,
     layout: 'StandaloneLayout',
     presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
-    plugins: [SwaggerUIBundle.plugins.DownloadUrl, brand(title), popup(), stayAuthorized()],
+    plugins: [SwaggerUIBundle.plugins.DownloadUrl, brand(title), popup(), stayAuthorized(), dialogFromTheTop()],
     requestInterceptor: plainTokenRequest,
     oauth2RedirectUrl: redirectUrl,
     validatorUrl: null,
