@@ -170,7 +170,7 @@ function parametersOf(
   return [...byIdentity.values()]
 }
 
-/** Every variable of a path must be declared; generators forget. */
+/** Every variable of a path is declared once, and nothing else is: generators forget, and leave behind what a path once had. */
 function declareVariables(
   operation: JsonObject,
   published: string,
@@ -178,21 +178,26 @@ function declareVariables(
   report: Report,
   place: string,
 ): void {
-  const list = operation.parameters as unknown[]
-  const declared = new Set(
-    list
-      .map((entry) => parameterAt(entry, document.components))
-      .flatMap((parameter) => (parameter?.in === 'path' ? [parameter.name] : [])),
-  )
-  for (const name of new Set(variablesOf(published))) {
-    if (declared.has(name)) continue
-    list.push({ name, in: 'path', required: true, schema: { type: 'string' } })
+  const undeclared = new Set(variablesOf(published))
+  const kept = items(operation.parameters).filter((entry) => {
+    const parameter = parameterAt(entry, document.components)
+    if (parameter?.in !== 'path' || undeclared.delete(parameter.name as string)) return true
+    report.warning(
+      'path-parameter-unknown',
+      `the path has no variable "${parameter.name}"; the parameter was left out`,
+      place,
+    )
+    return false
+  })
+  for (const name of undeclared) {
+    kept.push({ name, in: 'path', required: true, schema: { type: 'string' } })
     report.info(
       'path-parameter-undeclared',
       `the path variable "${name}" is not declared; it is shown as a string`,
       place,
     )
   }
+  operation.parameters = kept
 }
 
 /** Call an operation's path variables what the first operation at that path calls them. */

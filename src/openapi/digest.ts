@@ -175,8 +175,9 @@ function describe(document: JsonObject, source: DigestSource): JsonObject {
   for (const { node, path } of findOperations(document)) {
     const declared = Object.hasOwn(node, 'security') ? node.security : document.security
     delete node.security
-    if (path !== undefined && Array.isArray(declared) && source.document !== undefined)
-      node['x-upstream-security'] = declared
+    // The service calls the client there: the gateway asks for nothing, and its default shall not seem to apply.
+    if (path === undefined) node.security = []
+    else if (Array.isArray(declared) && source.document !== undefined) node['x-upstream-security'] = declared
   }
   delete document.security
   return about

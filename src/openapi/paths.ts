@@ -27,11 +27,13 @@ export type Placed =
  *
  * The backend sees `base + key`, where `base` comes from its `servers`. The gateway sends `targetBasePath` and then
  * either the whole path or what follows the prefix. So the base path of the targets is taken off where it is spelled
- * out, and what the backend adds beyond that is shown.
+ * out, and what the backend adds beyond that is shown. Variables lose what other template languages add to them
+ * (`{id:[0-9]+}`, `{path*}`, `{name=shelves/*}`): OpenAPI knows names only.
  */
 export function placePath(mount: Mount, base: string, key: string): Placed {
   const [, bare = '', suffix = ''] = /^([^?#]*)(.*)$/s.exec(key) ?? []
-  const slashed = bare.startsWith('/') ? bare : `/${bare}`
+  const plain = bare.replace(/\{([\w.-]+)(?:[*+]|[:=][^{}]*)\}/g, '{$1}')
+  const slashed = plain.startsWith('/') ? plain : `/${plain}`
   const full = joinPaths(base, slashed)
   const encoded = encodePath(full)
   if (escapes(encoded))
@@ -95,9 +97,10 @@ function escapes(path: string): boolean {
   return spelled.split('/').some((segment) => segment === '.' || segment === '..')
 }
 
-/** The names of a template's variables, in order. */
+/** The names of a template's variables, in order. What follows a question mark or a hash is no part of a path. */
 export function variablesOf(template: string): readonly string[] {
-  return [...template.matchAll(/\{([^{}/]+)\}/g)].map((match) => match[1]!)
+  const [path = ''] = template.split(/[?#]/, 1)
+  return [...path.matchAll(/\{([^{}/]+)\}/g)].map((match) => match[1]!)
 }
 
 /** Templates that differ only in the names of their variables have one shape, and name one path. */

@@ -259,6 +259,11 @@ function schemaOrContent(node: JsonObject): void {
     oneWayOfExamples(node)
     return
   }
+  // Beside `content`, examples belong to the media type.
+  const [media] = Object.values(node.content as JsonObject)
+  if (isObject(media) && !Object.hasOwn(media, 'example') && !Object.hasOwn(media, 'examples')) {
+    for (const name of ['example', 'examples']) if (Object.hasOwn(node, name)) media[name] = node[name]
+  }
   for (const name of ['style', 'explode', 'allowReserved', 'example', 'examples']) delete node[name]
 }
 

@@ -420,6 +420,30 @@ export function isReference(node: JsonObject): node is JsonObject & { $ref: stri
   return typeof own(node, '$ref') === 'string'
 }
 
+/** Which kinds stand below each kind, itself included. */
+const below = Object.fromEntries(
+  Object.keys(shapes).map((kind) => {
+    const found = new Set<Kind>()
+    const visit = (at: Kind) => {
+      if (found.has(at)) return
+      found.add(at)
+      for (const child of children[at].values()) if (child) visit(child.kind)
+      const entry = entries[at]
+      if (entry) visit(entry.kind)
+    }
+    visit(kind as Kind)
+    return [kind, found]
+  }),
+) as unknown as Readonly<Record<Kind, ReadonlySet<Kind>>>
+
+/** The kinds at or below which a visitor has anything to do: who looks for operations need not see any schema. */
+function wantedBy(visitor: Visitor): ReadonlySet<Kind> | undefined {
+  if (visitor.any || visitor.reference) return undefined
+  const kinds = Object.keys(visitor) as Kind[]
+  const wanted = (Object.keys(below) as Kind[]).filter((kind) => kinds.some((one) => below[kind].has(one)))
+  return new Set(wanted)
+}
+
 /**
  * Visit every object below and including `node`, parents first. A visitor may change the object it is given; the
  * children are read afterwards. What is not an object where one should stand is passed over.
@@ -430,13 +454,14 @@ export function walk(
   visitor: Visitor,
   from: { up?: Place; field?: string; key?: string | number } = {},
 ): void {
-  if (isObject(node)) step(node, kind, visitor, from.up, from.field ?? '', from.key)
+  if (isObject(node)) step(node, kind, visitor, wantedBy(visitor), from.up, from.field ?? '', from.key)
 }
 
 function step(
   node: JsonObject,
   kind: Kind,
   visitor: Visitor,
+  wanted: ReadonlySet<Kind> | undefined,
   up: Place | undefined,
   field: string,
   key: string | number | undefined,
@@ -452,22 +477,23 @@ function step(
   visitor[kind]?.(node, place)
   for (const name of Object.keys(node)) {
     const child = childAt(kind, name)
-    if (!child) continue
+    if (!child || (wanted && !wanted.has(child.kind))) continue
     const value = node[name]
     if (typeof value !== 'object' || value === null) continue
     if (Array.isArray(value)) {
       // `items` was a list of schemas before 2020-12.
       if (child.container === 'list' || (child.container === 'one' && kind === 'Schema')) {
         for (const [index, item] of value.entries()) {
-          if (isObject(item)) step(item, child.kind, visitor, place, name, index)
+          if (isObject(item)) step(item, child.kind, visitor, wanted, place, name, index)
         }
       }
     } else if (child.container === 'map') {
-      for (const [entry, item] of Object.entries(value)) {
-        if (isObject(item)) step(item, child.kind, visitor, place, name, entry)
+      for (const entry of Object.keys(value)) {
+        const item = (value as JsonObject)[entry]
+        if (isObject(item)) step(item, child.kind, visitor, wanted, place, name, entry)
       }
     } else if (child.container === 'one') {
-      step(value as JsonObject, child.kind, visitor, place, name, undefined)
+      step(value as JsonObject, child.kind, visitor, wanted, place, name, undefined)
     }
   }
 }

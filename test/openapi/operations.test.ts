@@ -175,7 +175,7 @@ test('case 44: callbacks keep their expressions and servers, and get no security
   assert.deepEqual(security, [{ bearer: [] }])
   const inline = callbacks.inline['{$request.body#/url}?x={$request.query.x}']
   assert.deepEqual(inline.servers, [{ url: 'https://client.example' }])
-  assert.equal(inline.post.security, undefined)
+  assert.deepEqual(inline.post.security, [], 'a default of the whole document does not reach it')
   assert.equal(inline.post['x-upstream-security'], undefined)
   assert.match(inline.post.operationId, /^svc_post_/)
   assert.deepEqual(Object.keys(inline.post.responses), ['200'], 'the gateway does not answer for the client')
@@ -193,7 +193,7 @@ test('case 45: webhooks are namespaced, not mounted and not secured; a document 
   const { document: published } = publishOne(document)
   assert.deepEqual(published.paths, {})
   const { post } = published.webhooks.svc_item_changed
-  assert.equal(post.security, undefined)
+  assert.deepEqual(post.security, [])
   assert.deepEqual(post.tags, ['svc:hooks'])
   assert.deepEqual(post.responses, ok)
 })
@@ -489,6 +489,25 @@ test('case 53: path variables that nobody declared are declared', () => {
     ['b', 'a', 'c'],
   )
   assert.deepEqual(codes, ['path-parameter-undeclared', 'path-parameter-undeclared'])
+  const left = publishOne(
+    api({ '/x': { get: { parameters: [{ name: 'gone', in: 'path', required: true, schema: {} }], responses: ok } } }),
+  )
+  assert.equal(
+    left.document.paths['/svc/x'].get.parameters,
+    undefined,
+    'a parameter without a variable would block every try',
+  )
+  assert.deepEqual(left.codes, ['path-parameter-unknown'])
+  const foreign = api({
+    '/{id:[0-9]+}/{rest*}/{name=shelves/all}/{proxy+}': {
+      get: {
+        parameters: ['id', 'rest', 'name', 'proxy'].map((name) => ({ name, in: 'path', required: true, schema: {} })),
+        responses: ok,
+      },
+    },
+  })
+  assert.deepEqual(Object.keys(publishOne(foreign).document.paths), ['/svc/{id}/{rest}/{name}/{proxy}'])
+  assert.deepEqual(publishOne(foreign).codes, ['path-repaired'])
 })
 
 test('case 54: TRACE is shown only where the gateway lets it through', () => {
