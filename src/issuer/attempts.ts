@@ -41,7 +41,7 @@ export function countAttempts(store: Store, now: () => number): Attempts {
     for (;;) {
       const entry = await store.get<number>(collection, key)
       const count = Math.max(0, (entry?.value ?? 0) + change)
-      const expiresAt = entry?.expiresAt ?? Math.ceil(now() / 1_000) + seconds
+      const expiresAt = entry?.expiresAt ?? Math.floor(now() / 1_000) + seconds
       const written = entry
         ? await store.replace(collection, key, entry.revision, count, { expiresAt })
         : await store.create(collection, key, count, { expiresAt })

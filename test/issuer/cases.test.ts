@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
+import { hashPassword } from '../../src/issuer/password.ts'
 import { skipWithoutShared, vectors } from '../vectors.ts'
 import {
   authorizePath,
@@ -151,7 +152,8 @@ const scenarios: Record<string, () => Promise<void>> = {
     // The processor's time, threads included, in turns: what else the machine does does not count.
     const costs: Record<'ada' | 'nobody', number[]> = { ada: [], nobody: [] }
     let n = 0
-    const patient = await startIssuer({ addressOf: () => `192.0.2.${n++}` })
+    const users = [{ username: 'ada', passwordHash: await hashPassword('ada') }]
+    const patient = await startIssuer({ users, addressOf: () => `192.0.2.${n++}` })
     for (let round = 0; round < 6; round += 1) {
       for (const username of ['ada', 'nobody'] as const) {
         const before = process.cpuUsage()
