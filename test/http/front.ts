@@ -121,6 +121,8 @@ export async function startFront(backendPort: number) {
   server.on('clientError', (error, socket) => answerParserError(error, socket, 'test'))
   server.on('upgrade', (req, socket) => {
     const problem = guard(req) ?? new Problem('upgrade-required', 'There is no tunnel here')
+    // The parser is gone from this socket, and its error handler with it.
+    socket.on('error', () => socket.destroy())
     socket.end(closingResponse(problem, 'test'))
   })
   return listen(server)
