@@ -34,9 +34,11 @@ export class Answer implements Receiver {
   #ended = false
   #listening = false
   #settled = false
-  #sent = 0
   /** The content of the request, once somebody reads it. */
   body: WholeBody | Upload | undefined
+  received = 0
+  sent = 0
+  upgraded: Receiver['upgraded']
 
   constructor(service: Service, request: Forward, resolve: (outcome: Outcome) => void, reject: (error: Error) => void) {
     this.#service = service
@@ -73,8 +75,8 @@ export class Answer implements Receiver {
     const started = this.#started
     const outcome: Outcome = {
       status: exchange?.status,
-      received: this.body?.received ?? 0,
-      sent: this.#sent,
+      received: this.body?.received ?? this.received,
+      sent: this.sent,
       target: exchange?.target,
       attempts: exchange?.attempts ?? 0,
       connected: exchange?.connectedAt ? exchange.connectedAt - started : undefined,
@@ -122,7 +124,7 @@ export class Answer implements Receiver {
   }
 
   data(chunk: Buffer): boolean {
-    this.#sent += chunk.length
+    this.sent += chunk.length
     if (!this.begun) {
       if (chunk.length === this.#length) {
         this.#whole(chunk)

@@ -9,6 +9,8 @@ export interface Waiter {
 /** Largest head of an answer, in bytes. */
 const largestHead = 16_384
 
+const transport = { allowH2: false, timeout: 0, keepAliveInitialDelay: 15_000 } as const
+
 /**
  * The connections to one target: a stack of idle ones, the last used on top.
  *
@@ -22,7 +24,7 @@ export class Connections {
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
   readonly #waiting = new Set<Waiter>()
-  readonly #connector = buildConnector({ allowH2: false, timeout: 0, keepAliveInitialDelay: 15_000 })
+  readonly #connector = buildConnector(transport)
   #closing = false
 
   /** `most`: connections open at a time; who comes later waits. */
@@ -51,6 +53,11 @@ export class Connections {
     return undefined
   }
 
+  /** A connection that will not come back, for a protocol in which either end may finish before the other. */
+  dedicated(): Connection {
+    return new Connection(this, this.#origin, buildConnector({ ...transport, allowHalfOpen: true }))
+  }
+
   /** Stop waiting. */
   leave(waiter: Waiter): void {
     this.#waiting.delete(waiter)
@@ -58,7 +65,7 @@ export class Connections {
 
   /** Called by a connection whose answer has ended; it may be dispatched to again at once. */
   released(connection: Connection): void {
-    if (this.#closing) connection.drop()
+    if (this.#closing || !this.#all.has(connection)) connection.drop()
     else if (this.#waiting.size === 0) this.#idle.push(connection)
     else this.#hand(connection)
   }
@@ -129,6 +136,12 @@ export class Connection {
   /** Hand it back for the next request. */
   release(): void {
     this.owner.released(this)
+  }
+
+  /** Let go of a socket that has changed its protocol. */
+  detach(): void {
+    this.#socket = undefined
+    this.drop()
   }
 
   /** Close it, whatever it is doing. */

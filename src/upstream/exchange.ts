@@ -1,4 +1,5 @@
-import type { Readable } from 'node:stream'
+import type { Socket } from 'node:net'
+import type { Duplex, Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { Problem, type ProblemCode } from '../http/problem.ts'
 import type { Affinity } from './balancers/balancer.ts'
@@ -38,6 +39,8 @@ export interface Outgoing {
   readonly repeatable?: boolean | undefined
   /** Ends the exchange early; a `Problem` as the reason becomes the answer. */
   readonly signal?: AbortSignal | undefined
+  /** The protocol the connection shall change to (RFC 9110 §7.8); set by `tunnel`. */
+  readonly upgrade?: 'websocket' | undefined
 }
 
 /** What was done, for the log and the metrics. */
@@ -72,6 +75,11 @@ export interface Receiver {
   end(): void
   /** The rest will never come: make sure that nobody takes what is there for all of it. */
   cut(): void
+  /**
+   * The service agreed to change the protocol; the socket is the receiver's from now on, and so is the settling.
+   * Throwing refuses it.
+   */
+  upgraded?: ((fields: readonly string[], socket: Socket) => void) | undefined
   /** Called once and last: all of the answer has been delivered, or why it never will be. */
   settled(failure: Failure | undefined): void
 }
@@ -119,6 +127,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   #connection: Connection | undefined
   #controller: Dispatcher.DispatchController | undefined
   #head: ResponseHead | undefined
+  #upgraded = false
   #interim = 0
   #paused = false
   attempts = 0
@@ -140,7 +149,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   }
 
   get status(): number | undefined {
-    return this.#head?.status
+    return this.#upgraded ? 101 : this.#head?.status
   }
 
   get target(): string | undefined {
@@ -191,7 +200,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     this.#controller = undefined
     this.attempts += 1
     target.state.begin()
-    const connection = target.state.connections.take(this, this.attempts > 1)
+    const { connections } = target.state
+    const connection = this.#request.upgrade ? connections.dedicated() : connections.take(this, this.attempts > 1)
     if (connection) this.connected(connection)
   }
 
@@ -203,7 +213,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       return
     }
     this.#connection = connection
-    const { method, fields } = this.#request
+    const { method, fields, upgrade } = this.#request
     const body = this.#body
     const length = body instanceof Upload ? body.length : undefined
     connection.client.dispatch(
@@ -212,6 +222,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
         method,
         headers: (length === undefined ? fields : [...fields, 'content-length', String(length)]) as string[],
         body: body as Buffer | Readable | null,
+        upgrade: upgrade ?? null,
       },
       this,
     )
@@ -265,6 +276,32 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       if (raw[i]!.toString('latin1').toLowerCase() === 'link') link.push(raw[i + 1]!.toString('latin1'))
     }
     if (link.length > 0) this.#receiver.hint(link)
+  }
+
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    _status: number,
+    _fields: unknown,
+    socket: Socket | Duplex,
+  ): void {
+    this.#connection!.detach()
+    this.#connection = undefined
+    if (this.#phase === 'over') {
+      socket.destroy()
+      return
+    }
+    try {
+      const { fields } = readHead(101, controller.rawHeaders as Buffer[], this.#request.method)
+      this.#receiver.upgraded!(fields, socket as Socket)
+    } catch (error) {
+      socket.destroy()
+      this.broken(error as Error)
+      return
+    }
+    this.#upgraded = true
+    this.#target!.state.answered(101)
+    this.#target!.state.end()
+    this.#leave()
   }
 
   // 4. The content
@@ -392,9 +429,13 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   }
 
   #over(failure: Failure | undefined): void {
+    this.#leave()
+    this.#receiver.settled(failure)
+  }
+
+  #leave(): void {
     this.#phase = 'over'
     this.#service.watch.delete(this)
     this.#request.signal?.removeEventListener('abort', this.#signalled)
-    this.#receiver.settled(failure)
   }
 }

@@ -15,11 +15,12 @@ export interface ResponseHead {
 }
 
 /**
- * Reads the head of an answer and refuses what llhttp lets pass: a status outside 200 to 599, a transfer coding other
+ * Reads the head of an answer and refuses what llhttp lets pass: a status that ends no exchange, a transfer coding other
  * than one `chunked`, too many lines (RFC 9112 §6.1). Repeated, signed or hexadecimal Content-Length never gets here.
  */
 export function readHead(status: number, raw: readonly Buffer[], method: string): ResponseHead {
-  if (status < 200 || status > 599) throw new InvalidResponse(`status ${status} is not one that ends an exchange`)
+  if ((status < 200 && status !== 101) || status > 599)
+    throw new InvalidResponse(`status ${status} is not one that ends an exchange`)
   if (raw.length > 2 * mostLines) throw new InvalidResponse(`the head has more than ${mostLines} lines`)
   let length: number | undefined
   let chunked = false
@@ -37,6 +38,7 @@ export function readHead(status: number, raw: readonly Buffer[], method: string)
       chunked = true
     }
   }
-  if (method === 'HEAD' || status === 204 || status === 304) return { status, fields, length: 0, closeDelimited: false }
+  if (method === 'HEAD' || status === 204 || status === 304 || status === 101)
+    return { status, fields, length: 0, closeDelimited: false }
   return { status, fields, length, closeDelimited: length === undefined && !chunked }
 }

@@ -7,6 +7,7 @@ import { fetchPart, type Part, type PartRequest } from './part.ts'
 import { RetryBudget, type RetrySettings } from './retry.ts'
 import { balancers, type UpstreamSettings } from './settings.ts'
 import { type Target, type TargetSettings, TargetState, type TargetTools } from './target.ts'
+import { type TunnelRequest, Tunnels, tunnel } from './tunnel.ts'
 import { Watch } from './watch.ts'
 
 /** Connections to one target at a time; further requests wait for one, at most as long as they would for connecting. */
@@ -35,6 +36,7 @@ export class Upstream implements Service {
   readonly watch: Watch
   readonly clock: () => number
   readonly #balancer: Balancer
+  readonly #tunnels: Tunnels
   readonly #release: () => void
   #released = false
 
@@ -43,6 +45,7 @@ export class Upstream implements Service {
     settings: UpstreamSettings,
     targets: readonly Target[],
     watch: Watch,
+    tunnels: Tunnels,
     tools: TargetTools,
     release: () => void,
   ) {
@@ -54,6 +57,7 @@ export class Upstream implements Service {
     this.watch = watch
     this.clock = tools.clock
     this.#balancer = build(balancers, settings.balance, tools)
+    this.#tunnels = tunnels
     this.#release = release
   }
 
@@ -65,6 +69,11 @@ export class Upstream implements Service {
   /** Fetches one answer whole; see `fetchPart`. */
   fetch(request: PartRequest): Promise<Part> {
     return fetchPart(this, request)
+  }
+
+  /** Connects a client with a target by WebSocket; see `tunnel`. */
+  tunnel(request: TunnelRequest): Promise<Outcome> {
+    return tunnel(this, this.#tunnels, request)
   }
 
   choose(affinity: Affinity | undefined, tried: Target | undefined): Target | undefined {
@@ -112,12 +121,15 @@ function admits(target: Target): boolean {
 /** Makes upstreams whose targets keep their connections and their health from one configuration to the next. */
 export interface Upstreams {
   acquire(name: string, settings: UpstreamSettings): Upstream
-  /** Closes what is left, whoever uses it. */
+  /** Every WebSocket that stands, also those of configurations that are gone. */
+  readonly tunnels: Tunnels
+  /** Closes what is left, whoever uses it; tunnels are told why and cut within a second. */
   close(): void
 }
 
 export function createUpstreams(tools: TargetTools): Upstreams {
   const watch = new Watch(tools.clock)
+  const tunnels = new Tunnels()
   const states = new Map<string, { readonly state: TargetState; users: number }>()
 
   const acquireState = (name: string, settings: TargetSettings) => {
@@ -141,6 +153,7 @@ export function createUpstreams(tools: TargetTools): Upstreams {
   }
 
   return {
+    tunnels,
     acquire(name, settings) {
       const keys: string[] = []
       const targets = settings.targets.map(({ url, weight }): Target => {
@@ -149,9 +162,10 @@ export function createUpstreams(tools: TargetTools): Upstreams {
         keys.push(key)
         return { url, basePath: new URL(url).pathname.replace(/\/+$/, ''), weight, state }
       })
-      return new Upstream(name, settings, targets, watch, tools, () => keys.forEach(releaseState))
+      return new Upstream(name, settings, targets, watch, tunnels, tools, () => keys.forEach(releaseState))
     },
     close() {
+      tunnels.close()
       for (const { state } of states.values()) state.close()
       states.clear()
     },

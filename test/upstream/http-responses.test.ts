@@ -25,7 +25,11 @@ const closer: Record<string, (head: string, content: string) => void> = {
   'rs-proto': (head) => assert.match(head, /^__proto__: x\r\nconstructor: y$/m),
 }
 
-describe('answers of a hostile or broken service', { skip: skipWithoutShared, concurrency: true }, () => {
+describe('answers of a hostile or broken service', {
+  skip: skipWithoutShared,
+  concurrency: true,
+  timeout: 30_000,
+}, () => {
   for (const { id, title, bytes_b64, verdict, fin, rst } of cases) {
     test(`${id}: ${title} → ${verdict}`, async (t) => {
       const answer = Buffer.from(bytes_b64, 'base64')

@@ -18,7 +18,7 @@ function failing(requests: string[], fail: (socket: Socket) => void, times = 1) 
   }
 }
 
-describe('a request is tried again', { concurrency: true }, () => {
+describe('a request is tried again', { concurrency: true, timeout: 30_000 }, () => {
   for (const method of ['GET', 'HEAD', 'OPTIONS', 'DELETE', 'PUT']) {
     test(`${method}: when the service hung up without a byte`, async (t) => {
       const requests: string[] = []
@@ -84,7 +84,7 @@ describe('a request is tried again', { concurrency: true }, () => {
   })
 })
 
-describe('a request is not tried again', { concurrency: true }, () => {
+describe('a request is not tried again', { concurrency: true, timeout: 30_000 }, () => {
   test('POST: never once it was sent', async (t) => {
     const requests: string[] = []
     const backend = await rawBackend(

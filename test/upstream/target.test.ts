@@ -38,7 +38,7 @@ function remembering(): { log: Log; messages: string[] } {
   return { log: { debug() {}, info: remember, warn: remember, error: remember }, messages }
 }
 
-describe('one of two instances', { concurrency: true }, () => {
+describe('one of two instances', { concurrency: true, timeout: 30_000 }, () => {
   test('is killed under load: every GET is answered, and it serves again within a second of its return', async (t) => {
     const [doomed, living] = await Promise.all([spawnBackend(t), spawnBackend(t)])
     const upstream = upstreamTo(t, { targets: [doomed!.url, living!.url], breaker: { cooldown: '60s' } })
@@ -85,7 +85,7 @@ describe('one of two instances', { concurrency: true }, () => {
   })
 })
 
-describe('all instances are gone', { concurrency: true }, () => {
+describe('all instances are gone', { concurrency: true, timeout: 30_000 }, () => {
   test('the answer is a 503 with Retry-After within milliseconds, not after timeouts', async (t) => {
     const hanging = await rawBackend(t, (socket) => socket.resume())
     const settings = { targets: [hanging.url], timeouts: { response: '100ms' }, breaker: { failures: 3 } }
@@ -119,7 +119,7 @@ describe('all instances are gone', { concurrency: true }, () => {
   })
 })
 
-describe('health probes', { concurrency: true }, () => {
+describe('health probes', { concurrency: true, timeout: 30_000 }, () => {
   test('take an instance out before a request has to find out, and bring it back', async (t) => {
     let healthy = true
     const probes: string[] = []
@@ -158,7 +158,7 @@ describe('health probes', { concurrency: true }, () => {
   })
 })
 
-describe('a new configuration', { concurrency: true }, () => {
+describe('a new configuration', { concurrency: true, timeout: 30_000 }, () => {
   const registry = (t: TestContext) => {
     const upstreams = createUpstreams({
       log: { debug() {}, info() {}, warn() {}, error() {} },

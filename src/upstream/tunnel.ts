@@ -1,0 +1,244 @@
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { Answer } from './answer.ts'
+import type { Outcome, Outgoing, Service } from './exchange.ts'
+import type { ResponseFields } from './forward.ts'
+import { checkAcceptance, checkHandshake, closeFrame, FrameBorders } from './websocket.ts'
+
+/** A WebSocket that a client wants to a service, as Node's `upgrade` event hands it over. */
+export interface TunnelRequest extends Omit<Outgoing, 'method' | 'upgrade' | 'repeatable'> {
+  readonly req: IncomingMessage
+  /** Made by `responseOn`; used when the service answers with anything but 101. */
+  readonly res: ServerResponse
+  readonly socket: Socket
+  /** What the client sent behind its request. */
+  readonly head: Buffer
+  readonly responseFields: ResponseFields
+  /** Told once, when the tunnel has closed or could not be made. */
+  readonly onOutcome?: ((outcome: Outcome) => void) | undefined
+  /** Told when the tunnel stands. */
+  readonly onOpen?: ((tunnel: Tunnel) => void) | undefined
+}
+
+/** Time for both ends to close after one has; then both are cut. */
+const farewell = 1_000
+/** What a client may send before the service has agreed; then it is not read any further. */
+const mostEarly = 65_536
+
+/**
+ * A response for a request whose connection has left Node's HTTP server: what is written goes out, then the connection
+ * closes. So everything that answers requests can answer an upgrade.
+ */
+export function responseOn(req: IncomingMessage, socket: Socket): ServerResponse {
+  const res = new ServerResponse(req)
+  res.shouldKeepAlive = false
+  res.assignSocket(socket)
+  res.on('finish', () => socket.destroySoon())
+  return res
+}
+
+/**
+ * Connects a client with a service by WebSocket: the handshake like any exchange (targets, time limits, retries), then
+ * bytes both ways, untouched. Nothing of the client is passed on before the service has agreed. Resolves when the
+ * tunnel has closed, or when an answer other than 101 was delivered; rejects with a `Problem` when there is none.
+ */
+export async function tunnel(service: Service, tunnels: Tunnels, request: TunnelRequest): Promise<Outcome> {
+  const { req, res, socket, signal, responseFields } = request
+  checkHandshake(req)
+  const key = req.headers['sec-websocket-key']!
+  const early = new EarlyBytes(socket, request.head)
+  try {
+    return await new Promise((resolve, reject) => {
+      const answer = new Answer(
+        service,
+        { ...request, method: 'GET', hasBody: false, upgrade: 'websocket' },
+        resolve,
+        reject,
+      )
+      answer.upgraded = (fields, backend) => {
+        checkAcceptance(fields, key)
+        const head = responseFields(101, fields)
+        let text = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+        for (let i = 0; i < head.length; i += 2) text += `${head[i]}: ${head[i + 1]}\r\n`
+        res.detachSocket(socket)
+        const open = new Tunnel(socket, backend, () => {
+          tunnels.delete(open)
+          signal?.removeEventListener('abort', expel)
+          answer.received = open.received
+          answer.sent = open.sent
+          answer.settled(undefined)
+        })
+        const expel = () => open.close(1008, 'no longer allowed')
+        signal?.addEventListener('abort', expel, { once: true })
+        socket.write(`${text}\r\n`, 'latin1')
+        open.begin(early.take())
+        tunnels.add(open)
+        request.onOpen?.(open)
+      }
+      if (socket.destroyed) answer.refuse('client-closed-request')
+      else answer.send(null)
+    })
+  } finally {
+    early.take()
+  }
+}
+
+/** The tunnels that stand, for whoever must close them: `server.close()` knows nothing of them. */
+export class Tunnels {
+  readonly #open = new Set<Tunnel>()
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  add(tunnel: Tunnel): void {
+    this.#open.add(tunnel)
+  }
+
+  delete(tunnel: Tunnel): void {
+    this.#open.delete(tunnel)
+  }
+
+  /** Close every tunnel, by default because the gateway goes away (RFC 6455 §7.4.1). */
+  close(code = 1001, reason = 'the gateway is shutting down'): void {
+    for (const tunnel of this.#open) tunnel.close(code, reason)
+  }
+}
+
+/** Keeps what a client sends before its tunnel stands, and notices when it leaves meanwhile. */
+class EarlyBytes {
+  readonly #socket: Socket
+  readonly #chunks: Buffer[] = []
+  #bytes = 0
+
+  constructor(socket: Socket, head: Buffer) {
+    this.#socket = socket
+    if (head.length > 0) this.#onData(head)
+    socket.on('data', this.#onData).on('end', this.#onEnd)
+  }
+
+  /** All of it; nothing is kept from now on. */
+  take(): readonly Buffer[] {
+    this.#socket.off('data', this.#onData).off('end', this.#onEnd)
+    return this.#chunks.splice(0)
+  }
+
+  readonly #onData = (chunk: Buffer) => {
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    if (this.#bytes > mostEarly) this.#socket.pause()
+  }
+
+  readonly #onEnd = () => {
+    this.#socket.destroy()
+  }
+}
+
+/** Two sockets joined: bytes, back-pressure, half-close and end of each are passed to the other. */
+export class Tunnel {
+  readonly #toBackend: Flow
+  readonly #toClient: Flow
+  readonly #done: () => void
+  #timer: NodeJS.Timeout | undefined
+  #open = 2
+
+  constructor(client: Socket, backend: Socket, done: () => void) {
+    this.#toBackend = new Flow(client, backend)
+    this.#toClient = new Flow(backend, client)
+    this.#done = done
+    for (const socket of [client, backend]) {
+      socket.setTimeout(0)
+      socket.setNoDelay(true)
+      socket.setKeepAlive(true, 15_000)
+      socket.on('error', () => {})
+      socket.on('close', () => this.#closed())
+    }
+  }
+
+  /** Bytes from the client, and to it. */
+  get received(): number {
+    return this.#toBackend.bytes
+  }
+
+  get sent(): number {
+    return this.#toClient.bytes
+  }
+
+  begin(early: readonly Buffer[]): void {
+    for (const chunk of early) this.#toBackend.pass(chunk)
+    this.#toBackend.begin()
+    this.#toClient.begin()
+  }
+
+  /** Says why to both ends, in a Close frame between two frames, and cuts them within a second. */
+  close(code: number, reason: string): void {
+    this.#toClient.finish(closeFrame(code, reason, false))
+    this.#toBackend.finish(closeFrame(code, reason, true))
+    this.#cutSoon()
+  }
+
+  #closed(): void {
+    this.#open -= 1
+    if (this.#open === 0) {
+      clearTimeout(this.#timer)
+      this.#done()
+      return
+    }
+    // One end is gone: what it said last may still go out, then the other goes too.
+    this.#toClient.to.destroySoon()
+    this.#toBackend.to.destroySoon()
+    this.#cutSoon()
+  }
+
+  #cutSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#toClient.to.destroy()
+      this.#toBackend.to.destroy()
+    }, farewell).unref()
+  }
+}
+
+/** One direction of a tunnel. */
+class Flow {
+  readonly to: Socket
+  readonly #from: Socket
+  readonly #borders = new FrameBorders()
+  /** The frame to end with, once one is wanted. */
+  #last: Buffer | undefined
+  #finished = false
+  bytes = 0
+
+  constructor(from: Socket, to: Socket) {
+    this.#from = from
+    this.to = to
+  }
+
+  begin(): void {
+    this.#from.on('data', (chunk: Buffer) => this.pass(chunk))
+    this.#from.on('end', () => this.to.end())
+    this.to.on('drain', () => this.#from.resume())
+    this.#from.resume()
+  }
+
+  pass(chunk: Buffer): void {
+    if (this.#finished) return
+    const end = this.#borders.advance(chunk, this.#last !== undefined)
+    this.bytes += end
+    if (!this.to.write(end < chunk.length ? chunk.subarray(0, end) : chunk)) this.#from.pause()
+    this.#finishBetweenFrames()
+  }
+
+  /** End with this frame, as soon as the one that is under way is complete. */
+  finish(frame: Buffer): void {
+    this.#last ??= frame
+    this.#finishBetweenFrames()
+  }
+
+  #finishBetweenFrames(): void {
+    if (this.#finished || this.#last === undefined || !this.#borders.between) return
+    this.#finished = true
+    if (this.to.writable) this.to.end(this.#last)
+    // Read on into nothing: only so is the end of the other side seen.
+    this.#from.resume()
+  }
+}
