@@ -32,10 +32,12 @@ export function createAdmin({ live, metrics, log }: AdminTools): Koa {
     try {
       ctx.set('Cache-Control', 'no-store')
       await next()
-      if (ctx.status === 404 && ctx.body === undefined) throw new Problem('not-found', 'The admin port has nothing at this path')
+      if (ctx.status === 404 && ctx.body === undefined)
+        throw new Problem('not-found', 'The admin port has nothing at this path')
     } catch (error) {
       if (!(error instanceof Problem)) log.error({ err: error }, 'an admin endpoint failed')
-      const problem = error instanceof Problem ? error : new Problem('internal-error', 'The endpoint failed; the log knows more')
+      const problem =
+        error instanceof Problem ? error : new Problem('internal-error', 'The endpoint failed; the log knows more')
       ctx.status = problem.status
       ctx.type = 'application/problem+json'
       ctx.body = JSON.stringify(problem.body('admin'))

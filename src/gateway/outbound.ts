@@ -1,0 +1,67 @@
+import type { Identification } from '../authentication/identify.ts'
+import { createFields } from '../http/fields.ts'
+import { forwardedFields } from '../http/forwarded.ts'
+import { joinTarget } from '../http/path.ts'
+import { Problem } from '../http/problem.ts'
+import { withoutParameters } from '../http/query.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import type { createTracing } from '../http/trace-context.ts'
+import type { createVia } from '../http/via.ts'
+import type { Route } from './gateway.ts'
+
+/** What a request tells on its way, besides what its client said. */
+export interface OutboundTools {
+  readonly trace: ReturnType<typeof createTracing>
+  readonly via: ReturnType<typeof createVia>
+}
+
+/** One request that may pass. */
+export interface Permitted {
+  readonly head: RequestHead
+  readonly route: Route
+  readonly identification: Identification
+}
+
+/** Whose word a header field is. */
+export type Origin = 'client' | 'gateway' | 'caller' | 'services.json' | 'credential'
+
+/** Hears where in the list the lines of one origin end. Explanations listen; production does not. */
+export type Mark = (origin: Origin, end: number) => void
+
+const noFields = createFields([])
+
+/**
+ * The header lines that the service will get, Contract 3: the client's fields without what it has no right to say, then,
+ * in this order, the gateway's word about the request, the caller, and what services.json adds. The credential comes
+ * after them (`route.propagator`). Throws 508 when the request goes round.
+ */
+export function outboundFields(
+  { head, route, identification }: Permitted,
+  { trace, via }: OutboundTools,
+  mark?: Mark,
+): string[] {
+  const { service } = route
+  const passed = via(head.fields)
+  if (passed === undefined)
+    throw new Problem('loop-detected', 'The request has come back to a gateway it passed before')
+  const lines = route.requestFields(head.fields.raw)
+  mark?.('client', lines.length)
+  const { traceparent, tracestate } = trace(head.client.viaTrustedProxy ? head.fields : noFields)
+  lines.push('Via', passed, 'X-Request-ID', head.id, 'traceparent', traceparent)
+  if (tracestate !== undefined) lines.push('tracestate', tracestate)
+  for (const text of forwardedFields(head.client, service.stripPath ? service.prefix : '')) lines.push(text)
+  mark?.('gateway', lines.length)
+  route.writeIdentity?.(lines, identification.caller, identification.status)
+  mark?.('caller', lines.length)
+  for (const text of route.staticFields) lines.push(text)
+  mark?.('services.json', lines.length)
+  return lines
+}
+
+/** The bytes that were authorised, less the service's prefix and the credentials in the query. */
+export function outboundTarget({ route, head }: Pick<Permitted, 'route' | 'head'>): string {
+  const { service, withheldParameters } = route
+  const path = service.stripPath ? head.path.slice(service.prefix.length) || '/' : head.path
+  const query = withheldParameters.size === 0 ? head.query : withoutParameters(head.query, withheldParameters)
+  return joinTarget('', path, query)
+}
