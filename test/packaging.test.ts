@@ -227,7 +227,14 @@ describe('what the image holds, built from exactly the files it copies', { timeo
   })
 
   test('starts, is healthy by its own health check, and stops when asked', async () => {
-    const backend = createServer((_request, response) => response.end('hello'))
+    const document = {
+      openapi: '3.0.3',
+      info: { title: 'Hello', version: '1' },
+      paths: { '/greeting': { get: { operationId: 'greet', responses: { 200: { description: 'hello' } } } } },
+    }
+    const backend = createServer((request, response) =>
+      response.end(request.url === '/openapi.json' ? JSON.stringify(document) : 'hello'),
+    )
     await new Promise<void>((listening) => backend.listen(0, '127.0.0.1', listening))
     const port = await freePort()
     const adminPort = await freePort()
@@ -241,7 +248,6 @@ describe('what the image holds, built from exactly the files it copies', { timeo
             name: 'hello',
             path: '/hello',
             targets: [`http://127.0.0.1:${(backend.address() as AddressInfo).port}`],
-            openapi: false,
             security: [],
           },
         ],
@@ -258,11 +264,12 @@ describe('what the image holds, built from exactly the files it copies', { timeo
     try {
       const [check, ...checkParameters] = only('HEALTHCHECK').words
       const healthy = () => spawnSync(check!, checkParameters, { cwd: app, env, timeout: 5_000 }).status === 0
-      assert.ok(!healthy() || gateway.exitCode === null)
       for (let tries = 0; tries < 60 && gateway.exitCode === null && !healthy(); tries++) await wait(500)
       assert.ok(healthy(), said)
       const answer = await fetch(`http://127.0.0.1:${port}/hello/`)
       assert.equal(await answer.text(), 'hello')
+      const published = (await (await fetch(`http://127.0.0.1:${port}/openapi.json`)).json()) as { paths: object }
+      assert.ok('/hello/greeting' in published.paths, JSON.stringify(published.paths))
       const docs = await fetch(`http://127.0.0.1:${port}/docs`)
       assert.match(await docs.text(), /swagger-ui-bundle/)
       gateway.kill('SIGTERM')
