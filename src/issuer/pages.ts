@@ -165,11 +165,16 @@ export function guardFields(ctx: Context): void {
  * (w3c/webappsec-csp#8), so its origins must be named.
  */
 export function allowForms(ctx: Context, client: PageClient | undefined): void {
-  if (!client) return
-  const uris = [...(client.redirectUris ?? []), ...(client.postLogoutRedirectUris ?? [])]
+  const uris = [...(client?.redirectUris ?? []), ...(client?.postLogoutRedirectUris ?? [])]
   const targets = ["'self'", ...new Set(uris.map(sourceOf))].join(' ')
   const policy = ctx.response.get('Content-Security-Policy') as string
-  ctx.set('Content-Security-Policy', policy.replace(/form-action [^;]*/, `form-action ${targets}`))
+  ctx.set(
+    'Content-Security-Policy',
+    policy
+      .replace(/form-action [^;]*/, `form-action ${targets}`)
+      // The library has added the digest of its script to a list that was empty until then.
+      .replace("script-src 'none' '", "script-src '"),
+  )
 }
 
 /** The origin of a redirect URI; of an app's own scheme, the scheme. */

@@ -119,6 +119,7 @@ export interface Answer {
 export interface AppOptions {
   readonly settings?: Record<string, unknown>
   readonly store?: Store
+  /** What clients see, or "its own" for the address it really has, which a browser needs. */
   readonly publicUrl?: string
   readonly users?: unknown
   readonly loopback?: boolean
@@ -131,7 +132,7 @@ export interface AppOptions {
 export async function startIssuer({
   settings = {},
   store: given,
-  publicUrl = 'http://gateway.test',
+  publicUrl: seen = 'http://gateway.test',
   users = people,
   loopback = true,
   now = Date.now,
@@ -144,6 +145,11 @@ export async function startIssuer({
   const log: Log = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
   const store = given ?? createMemoryStore({ now, log })
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-issuer-'))
+  const app = new Koa()
+  const server = createServer((incoming, outgoing) => app.callback()(incoming, outgoing)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const publicUrl = seen === 'its own' ? base : seen
   const usersFile = join(folder, 'users.json')
   writeFileSync(usersFile, typeof users === 'string' ? users : JSON.stringify(users))
   const revocations = await openRevocations(store, { lifetime: 86_400_000 }, { now, log })
@@ -162,12 +168,12 @@ export async function startIssuer({
     })
   } catch (error) {
     revocations.close()
+    server.close()
     if (!given) await store.close()
     rmSync(folder, { recursive: true })
     throw error
   }
 
-  const app = new Koa()
   app.on('error', (error) => logged.push(`koa ${error.stack}`))
   app.use(async (ctx, next) => {
     try {
@@ -184,9 +190,6 @@ export async function startIssuer({
     ctx.status = 418
     ctx.body = 'not the issuer'
   })
-  const server = createServer(app.callback()).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const dispatcher = new Agent({ connections: 64 })
 
   const send = async (method: string, path: string, { fields = {}, body }: SendOptions = {}): Promise<Answer> => {
