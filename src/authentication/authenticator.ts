@@ -1,6 +1,7 @@
 import type { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { Caller } from './caller.ts'
+import type { ExplainedStep } from './token-refusal.ts'
 
 /** What an authenticator found in one request. */
 export type Authentication =
@@ -11,8 +12,9 @@ export type Authentication =
   /**
    * The credential is present and refused, with the 401 (or 400, or 503 in an outage) to answer.
    * `reason` names the first check that failed, for explanations and metrics: `expired`, `audience`, `signature`, ...
+   * `found` is what the credential says there, such as the audience it names; for operators, never shown to callers.
    */
-  | { readonly outcome: 'rejected'; readonly problem: Problem; readonly reason: string }
+  | { readonly outcome: 'rejected'; readonly problem: Problem; readonly reason: string; readonly found?: string }
 
 export const absent: Authentication = Object.freeze({ outcome: 'absent' })
 
@@ -40,4 +42,8 @@ export interface Authenticator {
   /** The `WWW-Authenticate` challenge, such as `Bearer`; absent for schemes that have none registered (RFC 9110 §11.6.1). */
   readonly challenge?: string
   authenticate(head: RequestHead): Authentication | Promise<Authentication>
+  /** What a request presents, checked step by step with nothing remembered; undefined when it presents nothing. For explanations. */
+  explainRequest?(head: RequestHead): Promise<readonly ExplainedStep[] | undefined>
+  /** What a genuine credential with these claims would come to: everything is judged but its signature. For explanations. */
+  simulate?(claims: Readonly<Record<string, unknown>>): Authentication | Promise<Authentication>
 }

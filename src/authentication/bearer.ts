@@ -10,7 +10,13 @@ import type { VerificationKey } from './key-import.ts'
 import { digestOf, TwoGenerations } from './remember.ts'
 import { looksLikeJwt, parseStrictJwt } from './strict-jwt.ts'
 import type { IntrospectingIssuer, JwtIssuer, TokenIssuer } from './token-issuer.ts'
-import { type TokenRefusal, tokenRefusals, type VerificationStep, verificationSteps } from './token-refusal.ts'
+import {
+  type ExplainedStep,
+  type TokenRefusal,
+  tokenRefusals,
+  type VerificationStep,
+  verificationSteps,
+} from './token-refusal.ts'
 
 export interface TokenAuthenticatorSettings {
   /** The name under `securitySchemes`. */
@@ -42,12 +48,6 @@ export interface TokenExplanation {
   readonly caller?: Caller
   /** Every step in order. After the one that failed, none is reached. */
   readonly steps: readonly ExplainedStep[]
-}
-
-export interface ExplainedStep {
-  readonly step: VerificationStep
-  readonly verdict: 'passed' | 'failed' | 'unreached'
-  readonly text: string
 }
 
 /** A token that was found good, without the token. */
@@ -172,11 +172,21 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
     }
   }
 
-  function rejected({ reason }: TokenRefusal): Authentication {
+  function rejected({ reason, claim, found }: TokenRefusal): Authentication {
     const { code, detail } = tokenRefusals[reason]
+    const said = [claim, found].filter((text) => text !== undefined).join(' ')
     const field = challengeWith?.({ error: 'invalid_token', error_description: detail })
     const fields: Record<string, string> = field === undefined ? {} : { 'WWW-Authenticate': field }
-    return { outcome: 'rejected', problem: new Problem(code, detail, { fields }), reason }
+    const problem = new Problem(code, detail, { fields })
+    return { outcome: 'rejected', problem, reason, ...(said !== '' && { found: said.slice(0, longestFound) }) }
+  }
+
+  async function explain(token: string): Promise<TokenExplanation> {
+    const passed = new Map<VerificationStep, string>()
+    const checked = await check(token, (step, found) => passed.set(step, found))
+    const concluded = await conclude(checked, token)
+    if (concluded.outcome === 'accepted') passed.set('revocation', 'not revoked')
+    return explanationOf(passed, checked, concluded)
   }
 
   return {
@@ -207,13 +217,19 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       return checked instanceof Promise ? checked.then((result) => conclude(result, token)) : conclude(checked, token)
     },
 
-    explain: async function explainToken(token) {
-      const passed = new Map<VerificationStep, string>()
-      const checked = await check(token, (step, found) => passed.set(step, found))
-      const concluded = await conclude(checked, token)
-      if (concluded.outcome === 'accepted') passed.set('revocation', 'not revoked')
-      return explanationOf(passed, checked, concluded)
+    explain,
+    explainRequest: async function explainTokenOf(head) {
+      const found = find(head)
+      if (found.outcome !== 'presented' || foreign?.(found.value)) return undefined
+      return (await explain(found.value)).steps
     },
+    ...(jwtIssuers.length > 0 && {
+      simulate: function simulateToken(claims: Readonly<Record<string, unknown>>) {
+        const judged = verifier.simulate(claims)
+        if (judged.outcome === 'refused') return rejected(judged)
+        return conclude({ ...judged, outcome: 'good', signedBy: undefined }, '')
+      },
+    }),
   }
 }
 
@@ -249,6 +265,8 @@ function textOfFailure(checked: Checked, concluded: Authentication): string {
 /** RFC 6750 §2.1. */
 const b64token = /^[\w.~+/-]+=*$/
 const longestOpaqueToken = 4_096
+/** What a token says is the client's text: enough to see what is meant, too little to fill a log. */
+const longestFound = 200
 
 function foldHeaderName({ in: where, name }: CredentialLocation): CredentialLocation {
   return { in: where, name: where === 'header' ? name.toLowerCase() : name }

@@ -27,6 +27,16 @@ export interface Unmet {
   readonly missing: readonly string[]
 }
 
+/** A 400, 401 or 503 of `identify`, with what every scheme said. */
+export class IdentificationRefused extends Problem {
+  readonly verdicts: readonly Verdict[]
+
+  constructor({ code, detail, cause, fields, members }: Problem, verdicts: readonly Verdict[]) {
+    super(code, detail, { cause, fields, members })
+    this.verdicts = verdicts
+  }
+}
+
 export interface Identification {
   readonly caller: Caller
   readonly status: AuthenticationStatus
@@ -84,7 +94,7 @@ const unasked: Identification = Object.freeze({ caller: guest, status: 'no-token
 
 /**
  * Who is calling? Every scheme of the route looks once; the first alternative that holds decides, and rights are
- * never added up. Throws a `Problem` (400, 401, 503) when nobody may call like this.
+ * never added up. Throws `IdentificationRefused` (400, 401, 503) when nobody may call like this.
  *
  * 1. A credential that could not be read or checked (400, 503) ends it, whatever else was sent; where several schemes
  *    read the same place, one that accepts what is there is enough.
@@ -132,7 +142,7 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
   let refusedCookie: typeof refused
   for (const [index, result] of results.entries()) {
     if (result.outcome !== 'rejected' || acceptedElsewhere(index, results, authenticators)) continue
-    if (result.problem.status !== 401) throw result.problem
+    if (result.problem.status !== 401) throw new IdentificationRefused(result.problem, verdicts)
     if (authenticators[index]!.explicit) refused ??= result
     else refusedCookie ??= result
   }
@@ -145,7 +155,7 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
       const status = refused.reason === 'expired' ? 'token-expired' : 'invalid-token'
       return { caller: guest, status, credentials: [], verdicts }
     }
-    throw challenged(refused.problem, authenticators)
+    throw new IdentificationRefused(challenged(refused.problem, authenticators), verdicts)
   }
 
   // 3.
@@ -163,13 +173,11 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
   if (lacking) return { ...lacking, unmet: undefined }
   if (requirements.anonymous) return { caller: guest, status: 'no-token', credentials: [], verdicts }
   const sent = results.some(({ outcome }) => outcome === 'accepted')
-  throw challenged(
-    new Problem(
-      'no-credentials',
-      sent ? 'More than one credential is needed together here' : 'Send one of the credentials this operation asks for',
-    ),
-    authenticators,
+  const problem = new Problem(
+    'no-credentials',
+    sent ? 'More than one credential is needed together here' : 'Send one of the credentials this operation asks for',
   )
+  throw new IdentificationRefused(challenged(problem, authenticators), verdicts)
 }
 
 /** Two schemes may read one place: a token that one of them does not know is not invalid when the other accepts it. */

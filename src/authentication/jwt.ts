@@ -7,7 +7,7 @@ import type { Caller } from './caller.ts'
 import type { VerificationKey } from './key-import.ts'
 import { type MalformedJwt, parseStrictJwt, type StrictJwt } from './strict-jwt.ts'
 import type { JwtIssuer } from './token-issuer.ts'
-import { compileClaimPolicy, normalizeType, type TokenProfile } from './token-profile.ts'
+import { type ClaimPolicy, compileClaimPolicy, normalizeType, type TokenProfile } from './token-profile.ts'
 import type { TokenRefusal, VerificationStep } from './token-refusal.ts'
 
 export interface VerifiedJwt {
@@ -47,6 +47,16 @@ export interface JwtVerifier {
   verify(token: string, observe?: Observe): Promise<Verification>
   /** The same for a token that has been parsed already. */
   verifyParsed(token: string, parsed: StrictJwt | MalformedJwt, observe?: Observe): Promise<Verification>
+  /**
+   * The judgement on the claims of a token that nobody signed, for simulations. What an issuer always writes is filled
+   * in where it is left out: `iss`, `aud`, `iat`, `exp`.
+   */
+  simulate(claims: Readonly<Record<string, unknown>>): JudgedClaims | TokenRefusal
+}
+
+/** Claims that the policy of their issuer accepts. */
+export interface JudgedClaims extends Pick<VerifiedJwt, 'caller' | 'startsAt' | 'endsAt'> {
+  readonly outcome: 'judged'
 }
 
 /**
@@ -104,24 +114,55 @@ export function createJwtVerifier({ issuers, now, idTokens, method }: JwtVerifie
     observe?.('signature', 'holds')
 
     // 6.
+    const judged = judge(policy, claims, header.typ, observe)
+    if (judged.outcome === 'refused') return judged
+    if (verdict !== 'verified') return refused('engines-disagree')
+    const { caller, startsAt, endsAt } = judged
+    return { outcome: 'verified', caller, issuer, key: lookup.key, startsAt, endsAt }
+  }
+
+  function judge(
+    policy: ClaimPolicy,
+    claims: StrictJwt['claims'],
+    typ: string | undefined,
+    observe?: Observe,
+  ): JudgedClaims | TokenRefusal {
     const audience = policy.judgeAudience(claims)
     if (audience) return { ...audience, found: textOf(claims['aud']) }
     observe?.('audience', textOf(claims['aud']))
     const times = policy.judgeTimes(claims, Math.floor(now() / 1_000))
     if (times.outcome === 'refused') return { ...times, found: describeTimes(claims) }
     observe?.('times', describeTimes(claims))
-    const caller = policy.judgeCaller(claims, { typ: header.typ, idTokens, method })
+    const caller = policy.judgeCaller(claims, { typ, idTokens, method })
     if ('outcome' in caller) return caller
     observe?.('claims', `subject ${caller.subject}`)
-    if (verdict !== 'verified') return refused('engines-disagree')
-    return { outcome: 'verified', caller, issuer, key: lookup.key, startsAt: times.startsAt, endsAt: times.endsAt }
+    return { outcome: 'judged', caller, startsAt: times.startsAt, endsAt: times.endsAt }
+  }
+
+  function simulate(given: StrictJwt['claims']): JudgedClaims | TokenRefusal {
+    const { iss = issuers[0]!.profile.issuer } = given
+    const known = typeof iss === 'string' ? profiles.get(iss) : undefined
+    if (known === undefined) return refused('issuer', iss)
+    const { audiences, maxLifetime, types } = known.issuer.profile
+    const { iat = Math.floor(now() / 1_000) } = given
+    const end = typeof iat === 'number' ? { exp: iat + Math.min(simulatedLifetime, maxLifetime) } : {}
+    const claims = { iss, aud: audiences[0], iat, ...end, ...given }
+    return judge(
+      known.policy,
+      claims,
+      types.find((type) => type !== 'absent'),
+    )
   }
 
   return {
     verifyParsed,
     verify: (token, observe) => verifyParsed(token, parseStrictJwt(token), observe),
+    simulate,
   }
 }
+
+/** Seconds that a simulated token lives when it does not say. */
+const simulatedLifetime = 300
 
 /** `claims`: the signature holds, but the engine does not like what is signed. Our own policy then says why. */
 type EngineVerdict = 'verified' | 'signature' | 'claims'

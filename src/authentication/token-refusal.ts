@@ -18,6 +18,13 @@ export const verificationSteps = [
 
 export type VerificationStep = (typeof verificationSteps)[number]
 
+/** One step of a verification as an operator reads it. */
+export interface ExplainedStep {
+  readonly step: VerificationStep
+  readonly verdict: 'passed' | 'failed' | 'unreached'
+  readonly text: string
+}
+
 /** Why a token is refused: one word for metrics, explanations and `Authentication.reason`. */
 export type TokenReason =
   | MalformedReason
