@@ -72,6 +72,7 @@ export class Answer implements Receiver {
       discardRest(this.#request.req)
     }
     const exchange = this.#exchange
+    exchange?.released()
     const started = this.#started
     const outcome: Outcome = {
       status: exchange?.status,
@@ -155,10 +156,11 @@ export class Answer implements Receiver {
   }
 
   cut(): void {
-    const { socket } = this.#res
+    // A response that waits behind another of the same connection has no socket yet.
+    const socket = this.#res.socket ?? this.#res.req.socket
     // Without a length and without chunks (HTTP/1.0) an orderly close would be the regular end (RFC 9112 §8).
-    if (socket && this.begun && this.#length === undefined && !this.#res.chunkedEncoding) reset(socket)
-    this.#res.destroy()
+    if (this.#length === undefined && !this.#res.chunkedEncoding) reset(socket)
+    socket.destroy()
   }
 
   /** The turn in which the head came is over and the content is not. */

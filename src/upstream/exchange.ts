@@ -300,8 +300,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     }
     this.#upgraded = true
     this.#target!.state.answered(101)
-    this.#target!.state.end()
     this.#leave()
+  }
+
+  /** The socket that was handed over is closed; until then the target counts it as a request under way. */
+  released(): void {
+    if (this.#upgraded) this.#target!.state.end()
   }
 
   // 4. The content

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { describe, test } from 'node:test'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import type { Dispatcher } from 'undici'
+import { type Connection, Connections } from '../../src/upstream/connections.ts'
+import { ask, gatewayTo, httpBackend, sleep, until, upstreamTo } from './scene.ts'
+
+/** Sends one request over a connection and gives it back when the answer has ended. */
+function send(connection: Connection, path: string, done: (path: string) => void): void {
+  const handler: Dispatcher.DispatchHandler = {
+    onRequestStart() {},
+    onResponseStart() {},
+    onResponseData() {},
+    onResponseEnd() {
+      connection.release()
+      done(path)
+    },
+    onResponseError(_controller, error) {
+      done(`${path} ${error.message}`)
+    },
+  }
+  connection.client.dispatch({ path, method: 'GET' }, handler)
+}
+
+describe('the connections to one target', { concurrency: true, timeout: 30_000 }, () => {
+  test('are never more than allowed: who comes later waits its turn', async (t) => {
+    let most = 0
+    let now = 0
+    const backend = await httpBackend(t, async (req, res) => {
+      most = Math.max(most, ++now)
+      await sleep(10)
+      now -= 1
+      res.end(req.url)
+    })
+    const connections = new Connections(backend.url, 3)
+    t.after(() => connections.close())
+    const served: string[] = []
+    const expected = Array.from({ length: 12 }, (_, i) => `/${i}`)
+    for (const path of expected) {
+      const waiter = { connected: (connection: Connection) => send(connection, path, (what) => served.push(what)) }
+      const connection = connections.take(waiter)
+      if (connection) waiter.connected(connection)
+    }
+    await until(() => served.length === 12)
+    assert.deepEqual(served, expected)
+    assert.equal(most, 3)
+    assert.equal(connections.size, 3)
+    assert.equal(connections.idle, 3)
+  })
+
+  test('make room when one is dropped, and for who stays when others stop waiting', async (t) => {
+    const backend = await httpBackend(t, (_req, res) => res.end())
+    const connections = new Connections(backend.url, 1)
+    t.after(() => connections.close())
+    const first = connections.take({ connected() {} })!
+    const got: string[] = []
+    const impatient = { connected: () => got.push('impatient') }
+    const patient = { connected: () => got.push('patient') }
+    assert.equal(connections.take(impatient), undefined)
+    assert.equal(connections.take(patient), undefined)
+    connections.leave(impatient)
+    first.drop()
+    first.drop()
+    await until(() => got.length > 0)
+    await sleep(10)
+    assert.deepEqual(got, ['patient'])
+    assert.equal(connections.size, 1)
+  })
+
+  test('the last one used is used next, and a fresh one on demand', async (t) => {
+    const backend = await httpBackend(t, (_req, res) => res.end())
+    const connections = new Connections(backend.url, 9)
+    t.after(() => connections.close())
+    const waiter = { connected() {} }
+    const [one, other] = [connections.take(waiter)!, connections.take(waiter)!]
+    one.release()
+    other.release()
+    assert.equal(connections.take(waiter), other)
+    const fresh = connections.take(waiter, true)!
+    assert.ok(fresh !== one && fresh !== other)
+    assert.equal(connections.take(waiter), one)
+  })
+
+  test('that the service closes while idle are forgotten', async (t) => {
+    const backend = await httpBackend(t, (_req, res) => res.end())
+    const connections = new Connections(backend.url, 9)
+    t.after(() => connections.close())
+    let served = 0
+    for (let i = 0; i < 5; i++) send(connections.take({ connected() {} })!, '/', () => served++)
+    await until(() => served === 5 && connections.idle === 5)
+    for (const socket of backend.sockets) socket.destroy()
+    await until(() => connections.size === 0)
+    assert.equal(connections.idle, 0)
+  })
+
+  test('one that is closed while connecting tells its user', async (t) => {
+    const connections = new Connections('http://192.0.2.1:9', 1)
+    t.after(() => connections.close())
+    const connection = connections.take({ connected() {} })!
+    let told = ''
+    send(connection, '/', (what) => {
+      told = what
+    })
+    await sleep(20)
+    connection.drop()
+    await until(() => told !== '')
+    assert.match(told, /destroyed/)
+  })
+})
+
+test("a target that nobody answers at is a 504 after the connect time, not after the system's", async (t) => {
+  // TEST-NET-1 (RFC 5737): packets go nowhere. Where there is no route at all, the system refuses at once.
+  const gateway = await gatewayTo(t, upstreamTo(t, { targets: ['http://192.0.2.1'], timeouts: { connect: '200ms' } }))
+  const { status } = await ask(gateway.port)
+  assert.ok(status === 504 || status === 502)
+  const [outcome] = gateway.outcomes
+  assert.equal(outcome!.failure?.stage, 'connect')
+  assert.ok(outcome!.total < 1_500, `${outcome!.total} ms`)
+  await until(() => gateway.outcomes.length === 1)
+})
+
+// Made for this test alone: localhost, self-signed, valid until 2126.
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBlTCCATugAwIBAgIUAJiGfU34IC7SRjTAGzt01o+W9xkwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjE0MDczMVoYDzIxMjYxMDI5
+MTQwNzMxWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQYaI/3tPUAozknzKu2MXFPjKrwd5SUzUOzRBNR1reocQETf0v2WLvE
+uFbHW82vrYkhauKDlPNQRbxTYNu9VVBao2kwZzAdBgNVHQ4EFgQUdzIKmXYCcmht
+olpZwYXitmU2BwcwHwYDVR0jBBgwFoAUdzIKmXYCcmhtolpZwYXitmU2BwcwDwYD
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
+SAAwRQIgFVAgtFLVykNFdeWNcCZapo3LORMZzue0AVb5yZi2kAMCIQC1E2ga/eIi
+RTOo7WcBxm7wnkJupV2JYFTYcgLdE8cU7A==
+-----END CERTIFICATE-----`
+const key = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjXE/XEU/9gDq+Wq3
+6J/OTQ+YeaK8sW0dQxuDljE4/gehRANCAAQYaI/3tPUAozknzKu2MXFPjKrwd5SU
+zUOzRBNR1reocQETf0v2WLvEuFbHW82vrYkhauKDlPNQRbxTYNu9VVBa
+-----END PRIVATE KEY-----`
+
+test('a target of https is asked in TLS, and only believed with a certificate for its name', async (t) => {
+  const server = createServer({ key, cert: certificate }, (_req, res) => res.end('over tls')).listen(0, 'localhost')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const trusted = getCACertificates('default')
+  const byName = await gatewayTo(t, upstreamTo(t, { targets: [`https://localhost:${port}`] }))
+  assert.equal((await ask(byName.port)).status, 502, 'nobody vouches for the certificate')
+  setDefaultCACertificates([...trusted, certificate])
+  t.after(() => setDefaultCACertificates(trusted))
+  assert.equal((await ask(byName.port)).content.toString(), 'over tls')
+  assert.equal((await ask(byName.port)).content.toString(), 'over tls')
+  const byAddress = await gatewayTo(t, upstreamTo(t, { targets: [`https://127.0.0.1:${port}`] }))
+  assert.equal((await ask(byAddress.port)).status, 502, 'the certificate is for another name')
+})
