@@ -7,6 +7,7 @@ import { createTracing } from './http/trace-context.ts'
 import { createVia } from './http/via.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { authorize } from './middleware/authorize.ts'
+import { cors } from './middleware/cors.ts'
 import { forward } from './middleware/forward.ts'
 import { observe } from './middleware/observe.ts'
 import { ownEndpoints } from './middleware/own.ts'
@@ -40,6 +41,7 @@ export function createApp({ live, metrics, log, now }: AppTools): Koa<State> {
   app.use(answerProblems(log)) //              what is thrown below, as application/problem+json
   app.use(pin(live)) //                        which revision of services.json?
   app.use(readHead(requestIds)) //             400 what can be read in two ways; one canonical head for all below
+  app.use(cors()) //                           whose scripts may read the answer? 204 to preflights
   app.use(ownEndpoints()) //                   the documentation, the issuer, liveness
   app.use(route()) //                          which row of the table? 404, 405
   app.use(authenticate()) //                   who is calling? 401

@@ -209,6 +209,14 @@ const service = z.strictObject({
 const host = z.string().min(1, 'a host to listen on is an address or a name, such as "127.0.0.1"')
 const network = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'a network such as "10.0.0.0/8", or one address')
 
+const origin = z
+  .string()
+  .refine(
+    (text) => /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text,
+    'an origin is what a browser sends: scheme and host in lower case, and the port unless it is the usual one, ' +
+      '"https://app.example" or "http://localhost:3000"; neither "*" nor "null" is taken',
+  )
+
 const gateway = z.strictObject({
   listen: z
     .strictObject({ host: host.default('127.0.0.1'), port: port().default(8080) })
@@ -229,18 +237,21 @@ const gateway = z.strictObject({
   cors: z
     .strictObject({
       origins: z
-        .array(
-          z
-            .string()
-            .regex(
-              /^https?:\/\/[a-z0-9.-]+(?::\d+)?$/,
-              'an origin is scheme, host and port: "https://app.example"; "*" is not taken',
-            ),
-        )
+        .array(origin)
         .default([])
-        .describe('Origins whose scripts may call the gateway. Default: none but its own.'),
+        .describe(
+          'Origins whose scripts may call the gateway, with credentials. With any, what services ' +
+            'say in Access-Control-* is replaced. Default: none but its own.',
+        ),
+      expose: z
+        .array(fieldName)
+        .default([])
+        .describe(
+          'Header fields of the services that those scripts may read, such as "ETag". The gateway\'s own can be read anyway.',
+        ),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('Cross-origin requests from browsers (CORS).'),
   docs: z
     .strictObject({
       title: z.string().min(1).default('API'),

@@ -10,6 +10,7 @@ import { type AllowPolicy, createPolicies, type Policies, type PolicyFailure } f
 import { propagators } from '../catalogue.ts'
 import { splitMatch } from '../config/check.ts'
 import type { Definition, RouteDefinition, SecuritySchemeDefinition, ServiceDefinition } from '../config/schema.ts'
+import { crossOriginFields } from '../http/cross-origin.ts'
 import { createRequestFields, createResponseFields } from '../http/intermediary.ts'
 import { build } from '../kind.ts'
 import { createIdentityWriter, mappedNames } from '../propagation/identity.ts'
@@ -50,7 +51,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
   )
   const common: Common = {
     authenticators,
-    crossing: createCrossings(authenticators, tools.cookies),
+    crossing: createCrossings(authenticators, tools.cookies, definition.gateway.cors.origins.length > 0),
     policies: createPolicies({
       rolePermissions: definition.roles,
       credentials: [...authenticators.values()].map(({ location }) => location),
@@ -170,7 +171,11 @@ function policiesOf(
  * propagator adds what may travel; only a public route whose service is shown everything keeps what the client sent.
  * Functions are shared between routes that agree, because each remembers the names it has decided about.
  */
-function createCrossings(authenticators: ReadonlyMap<string, Authenticator>, ownCookies: readonly string[]) {
+function createCrossings(
+  authenticators: ReadonlyMap<string, Authenticator>,
+  ownCookies: readonly string[],
+  crossOrigin: boolean,
+) {
   const named = (place: string) =>
     [...authenticators.values()].flatMap(({ location }) => (location.in === place ? [location.name] : []))
   const [headers, parameters, cookies] = [
@@ -178,7 +183,10 @@ function createCrossings(authenticators: ReadonlyMap<string, Authenticator>, own
     new Set(named('query')),
     new Set([...ownCookies, ...named('cookie')]),
   ]
-  const responseFields = createResponseFields({ cookies, owned: ['x-request-id'] })
+  const responseFields = createResponseFields({
+    cookies,
+    owned: ['x-request-id', ...(crossOrigin ? crossOriginFields : [])],
+  })
   const nothing: ReadonlySet<string> = new Set()
   const known = new Map<string, ReturnType<typeof createRequestFields>>()
 

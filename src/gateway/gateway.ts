@@ -3,6 +3,7 @@ import type { SecurityRequirements } from '../authentication/identify.ts'
 import type { AllowPolicy } from '../authorization/allow.ts'
 import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import type { DocsPage } from '../docs/docs-page.ts'
+import type { CrossOriginPolicy } from '../http/cross-origin.ts'
 import type { ReadClient } from '../http/forwarded.ts'
 import type { createRequestFields, createResponseFields } from '../http/intermediary.ts'
 import type { Issuer as EmbeddedIssuer } from '../issuer/issuer.ts'
@@ -29,6 +30,8 @@ export interface Gateway {
   readonly docs: DocsPage
   /** Peels the trusted proxies off. */
   readonly readClient: ReadClient
+  /** Whose scripts may call; undefined when only its own may. */
+  readonly crossOrigin: CrossOriginPolicy | undefined
   /** The embedded issuer, where there is one. */
   readonly issuer: EmbeddedIssuer | undefined
   /** The gateway's own tokens for services, and the keys they are signed with. */

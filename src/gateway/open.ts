@@ -2,6 +2,7 @@ import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
 import type { Definition } from '../config/schema.ts'
 import { createDocsPage, type DocsFiles, type DocsOptions } from '../docs/docs-page.ts'
+import { createCrossOriginPolicy } from '../http/cross-origin.ts'
 import { createClientReader } from '../http/forwarded.ts'
 import { docsClientId } from '../issuer/settings.ts'
 import type { JsonObject } from '../openapi/document.ts'
@@ -113,6 +114,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       },
       issuer: embedded,
       readClient: createClientReader(definition.gateway.trustedProxies),
+      crossOrigin: createCrossOriginPolicy(definition.gateway.cors),
       minter: tools.minter,
       readiness: () => readinessOf(compiled.services, documents),
       async close() {

@@ -75,6 +75,23 @@ describe('a services.json that is refused, with the place and what would be righ
     '/gateway/listen/port',
     /too large/,
   )
+  for (const origin of [
+    '*',
+    'null',
+    'https://*.example',
+    'https://app.example/',
+    'https://APP.example',
+    'https://app.example:443',
+    'app.example',
+    'ws://app.example',
+  ]) {
+    refuses(
+      `${origin} as an origin, which no browser sends or anybody could`,
+      { ...smallest, gateway: { cors: { origins: [origin] } } },
+      '/gateway/cors/origins/0',
+      /what a browser sends/,
+    )
+  }
   refuses('no services', { services: [] }, '/services', /at least one/)
   refuses('no services key', {}, '/services', /missing/)
   refuses(
