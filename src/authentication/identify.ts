@@ -43,6 +43,8 @@ export interface Identification {
   /** Every credential that was accepted, the one that made the caller first. */
   readonly credentials: readonly ProvenCredential[]
   readonly unmet?: Unmet | undefined
+  /** Index into `SecurityRequirements.alternatives` of the one that decided who calls; absent for guests. */
+  readonly alternative?: number
   readonly verdicts: readonly Verdict[]
 }
 
@@ -160,10 +162,10 @@ function conclude(requirements: SecurityRequirements, results: readonly Authenti
 
   // 3.
   let lacking: Identification | undefined
-  for (const parts of alternatives) {
+  for (const [alternative, parts] of alternatives.entries()) {
     if (!parts.every(({ index }) => results[index]!.outcome === 'accepted')) continue
     const unmet = firstUnmet(parts, results, authenticators)
-    const identification = accepted(parts[0]!.index, results, authenticators, verdicts, unmet)
+    const identification = { ...accepted(parts[0]!.index, results, authenticators, verdicts, unmet), alternative }
     if (!unmet) return identification
     lacking ??= identification
   }

@@ -1,5 +1,5 @@
 import type { Identification } from '../authentication/identify.ts'
-import type { Decision, Question } from '../authorization/policy.ts'
+import type { Decision, Policy, Question } from '../authorization/policy.ts'
 import { compileNames } from '../authorization/requirements.ts'
 import { challenge } from '../http/credentials.ts'
 import { decodeSegment } from '../http/path.ts'
@@ -24,9 +24,9 @@ export function isDecided({ route, identification }: Pick<Identified, 'route' | 
 }
 
 /** What the requirement array names and every `allow` must hold: the first denial, or the permission. */
-export function decide({ unmet }: Identification, route: Route, question: Question): Decision {
+export function decide({ unmet }: Identification, policies: readonly Policy[], question: Question): Decision {
   if (unmet) return compileNames(unmet.scheme, unmet.missing, unmet.kind).decide(question)
-  for (const policy of route.policies) {
+  for (const policy of policies) {
     const decision = policy.decide(question)
     if (decision.verdict === 'deny') return decision
   }

@@ -1,3 +1,4 @@
+import { decodeSegment } from '../http/path.ts'
 import { parseTemplate } from '../http/template.ts'
 
 /**
@@ -19,6 +20,11 @@ export interface Found<T> {
 
 /** A method token, or `*` for any. */
 export type MethodPattern = string
+
+export interface Candidate<T> {
+  readonly method: MethodPattern
+  readonly value: T
+}
 
 interface Entry<T> {
   readonly value: T
@@ -77,6 +83,26 @@ export class Router<T> {
     return entry && { value: entry.value, segments, names: entry.names }
   }
 
+  /** Every row whose template fits a path, whatever its method, most specific first: what `match` chooses from. */
+  candidates(path: string): readonly Candidate<T>[] {
+    const found: Candidate<T>[] = []
+    const take = (slot: Map<MethodPattern, Entry<T>> | undefined) => {
+      for (const [method, { value }] of slot ?? []) found.push({ method, value })
+    }
+    const segments = path.split('/').slice(1)
+    if (segments.at(-1) === '') segments.pop()
+    const visit = (node: Node<T>, depth: number) => {
+      const segment = segments[depth]
+      if (segment === undefined) return take(node.here)
+      const literal = literalOf(node, this.#fold, segment)
+      if (literal) visit(literal, depth + 1)
+      if (node.parameter) visit(node.parameter, depth + 1)
+      take(node.tail)
+    }
+    visit(this.#root, 0)
+    return found
+  }
+
   /** Methods offered at a path, for `Allow` (RFC 9110 §10.2.1); empty when the path leads nowhere. */
   methods(path: string): readonly string[] {
     const found = new Set<string>()
@@ -120,7 +146,7 @@ function descend<T>(
   const stop = slash < 0 || slash > end ? end : slash
   const segment = path.slice(start, stop)
   if (node.literals.size > 0) {
-    const literal = node.literals.get(segment) ?? node.literals.get(fold(segment))
+    const literal = literalOf(node, fold, segment)
     const entry = literal && descend(literal, fold, method, path, stop + 1, end, segments)
     if (entry) return entry
   }
@@ -131,6 +157,15 @@ function descend<T>(
     segments.length = depth - 1
   }
   return choose(node.tail, method)
+}
+
+function literalOf<T>(node: Node<T>, fold: (segment: string) => string, segment: string): Node<T> | undefined {
+  return (
+    node.literals.get(segment) ??
+    node.literals.get(fold(segment)) ??
+    // A service decodes `%3A`: what it will take for the literal is decided like the literal.
+    (segment.includes('%') ? node.literals.get(fold(decodeSegment(segment))) : undefined)
+  )
 }
 
 function choose<T>(slot: Map<MethodPattern, Entry<T>> | undefined, method: string): Entry<T> | undefined {

@@ -7,7 +7,7 @@ export function authorize(now: () => number): Step {
     const { state } = ctx
     if (isDecided(state)) return next()
     const { route, identification } = state
-    const decision = decide(identification, route, questionOf(state, now()))
+    const decision = decide(identification, route.policies, questionOf(state, now()))
     if (decision.verdict === 'deny') throw refusalOf(decision, route, identification)
     return next()
   }
