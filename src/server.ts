@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { serverOptions } from './http/guard.ts'
 import { Problem } from './http/problem.ts'
-import { closingResponse, parserProblem } from './http/refusal.ts'
+import { answerParserError, parserProblem } from './http/refusal.ts'
 import type { Log } from './telemetry/log.ts'
 
 export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
@@ -47,11 +47,11 @@ export class Listener {
     // Otherwise Node says `100 Continue`, or 417, before anybody has looked at the request.
     server.on('checkContinue', handle)
     server.on('checkExpectation', handle)
-    server.on('clientError', (error, socket) => {
-      if (!socket.writable || socket.destroyed) return
-      socket.end(closingResponse(parserProblem(error), 'unread'))
-      // A client that does not read its answer would keep the connection.
-      setTimeout(() => socket.destroy(), 1_000).unref()
+    server.on('clientError', (error: Error & { readonly code?: string }, socket) => {
+      // A client that went away has nothing to be told, and it is no news.
+      if (error.code !== 'ECONNRESET')
+        log.info({ problem: parserProblem(error).code, reason: error.code }, 'unreadable request')
+      answerParserError(error, socket, 'unread')
     })
     server.on('error', (error) => log.error({ err: error }, 'the listener failed'))
   }

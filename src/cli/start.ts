@@ -30,6 +30,8 @@ export interface RunningGateway {
   readonly live: Live<Gateway>
   /** Read services.json again now; true when it is in use. */
   reload(): Promise<boolean>
+  /** Look at the services' documents now instead of when it is due. */
+  refreshDocuments(): Promise<void>
   /** Lets running requests end for as long as `gateway.shutdown` says, then closes everything. */
   close(): Promise<void>
 }
@@ -87,6 +89,7 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
       adminUrl: `http://${hostInUrl(admin.host)}:${back.port}`,
       live,
       reload,
+      refreshDocuments: () => live.current.documents.refresh(),
       close: closeAll,
     }
   } catch (error) {

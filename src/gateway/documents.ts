@@ -18,6 +18,8 @@ export interface Documents {
   state(service: string): DocumentState
   /** The operations of a service's document as a table; undefined while the document has never been read. */
   operations(service: string): Router<true> | undefined
+  /** Look at every service's document now. */
+  refresh(): Promise<void>
   close(): void
 }
 
@@ -64,6 +66,9 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     },
     state: (service) => sources.get(service)!.state,
     operations: operationsOf,
+    async refresh() {
+      await Promise.all([...sources.values()].map((source) => source.refresh()))
+    },
     close() {
       closed = true
       clearTimeout(timer)

@@ -20,14 +20,20 @@ export function send(ctx: StepContext, representation: Representation): void {
   ctx.set('Cache-Control', cacheControl)
   ctx.set('X-Content-Type-Options', 'nosniff')
   if (gzip || brotli) ctx.vary('Accept-Encoding')
-  ctx.status = 200
-  if (ctx.fresh) {
+  if (isKnown(ctx.get('If-None-Match'), etag)) {
     ctx.status = 304
     return
   }
+  ctx.status = 200
   const coding = gzip || brotli ? ctx.acceptsEncodings('br', 'gzip', 'identity') : 'identity'
   const coded = coding === 'br' ? brotli : coding === 'gzip' ? gzip : undefined
   if (coded) ctx.set('Content-Encoding', String(coding))
   ctx.set('Content-Type', type)
   ctx.body = coded ?? body
+}
+
+/** Weak comparison (RFC 9110 §8.8.3.2). Koa's own `fresh` takes a client's `Cache-Control: no-cache` for "send it again". */
+function isKnown(field: string, etag: string): boolean {
+  const opaque = (tag: string) => tag.trim().replace(/^W\//, '')
+  return field === '*' || field.split(',').some((tag) => opaque(tag) === opaque(etag))
 }

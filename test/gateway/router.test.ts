@@ -20,6 +20,7 @@ describe('the table of routes', () => {
     'GET /orders/{id}/lines/{line}': 'line',
     '* /orders/me': 'me',
     'POST /orders/admin/*': 'admin',
+    'POST /orders/a:b': 'colon',
   })
   const cases: [string, string, string | undefined][] = [
     ['GET', '/orders', 'service'],
@@ -32,6 +33,9 @@ describe('the table of routes', () => {
     ['HEAD', '/orders/health', 'health'],
     ['POST', '/orders/health', 'service'],
     ['GET', '/orders/HEALTH', 'health'],
+    ['GET', '/orders/he%61lth', 'health'],
+    ['POST', '/orders/a%3Ab', 'colon'],
+    ['POST', '/orders/a%3ab', 'colon'],
     ['DELETE', '/orders/me', 'me'],
     ['GET', '/orders/1/lines/2', 'line'],
     ['GET', '/orders/1/lines', 'service'],
