@@ -127,7 +127,7 @@ export function createAdapters(store: Store, { refreshGrace, successor, now }: A
 
 /** A function that gives every refresh token its one successor; only who has the secret can compute it. */
 export function successorsBy(secret: () => Buffer): (token: string) => string {
-  return (token) => createHmac('sha256', secret()).update(`refresh ${token}`).digest('base64url')
+  return (token) => createHmac('sha256', secret()).update(token).digest('base64url')
 }
 
 function digest(id: string): string {

@@ -88,7 +88,7 @@ export function configurationOf(parts: IssuerParts): Configuration {
       },
       long: { httpOnly: true, sameSite: 'lax', signed: true, secure, path: '/' },
       short: { httpOnly: true, sameSite: 'lax', signed: true, secure },
-      keys: [keys.secret.toString('base64url')],
+      keys: [keys.secretFor('cookies').toString('base64url')],
     },
     features: {
       devInteractions: { enabled: false },

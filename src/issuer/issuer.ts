@@ -157,6 +157,7 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
   const subjects = createSubjects(users, clients)
   const addressOf = tools.addressOf ?? ((ctx: Context) => ctx.req.socket.remoteAddress ?? '')
   const signIn = createSignIn(users, countAttempts(store, now), createTurnstile(hashing.atOnce, hashing.waiting))
+  const successor = successorsBy(() => keys.secretFor('refresh tokens'))
   const accessTokens = createAccessTokens(issuer, keys, subjects, denylist, now)
   const parts: IssuerParts = {
     settings,
@@ -172,7 +173,7 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     pages: createPages(mountPath),
     adapters: createAdapters(store, {
       refreshGrace: settings.refreshGrace || 0,
-      successor: successorsBy(() => keys.secret),
+      successor,
       now,
     }),
     log,
@@ -185,34 +186,38 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
   let provider: Provider
   let mounted: Middleware
   try {
-    await rebuild()
+    takeUp(make())
+    await checkClients()
   } catch (error) {
     await close()
     throw error
   }
-  const stopFollowing = keys.onChange(() => {
-    rebuild().catch((error: unknown) => log.error({ err: error }, 'the issuer could not take up its new keys'))
-  })
+  const stopFollowing = keys.onChange(() => takeUp(make()))
 
-  async function rebuild(): Promise<void> {
-    const next = new Provider(issuer, configurationOf(parts))
+  function make(): Provider {
+    const made = new Provider(issuer, configurationOf(parts))
     if (settings.grants.includes('password'))
-      registerPassword(next, parts, signIn, addressOf as (ctx: object) => string)
-    if (settings.grants.includes('token_exchange')) registerTokenExchange(next, parts, accessTokens)
-    deriveSuccessors(
-      next,
-      successorsBy(() => keys.secret),
-    )
-    listen(next)
-    // The library looks at a client's metadata when it is first used, which would be too late.
+      registerPassword(made, parts, signIn, addressOf as (ctx: object) => string)
+    if (settings.grants.includes('token_exchange')) registerTokenExchange(made, parts, accessTokens)
+    deriveSuccessors(made, successor)
+    listen(made)
+    return made
+  }
+
+  /** Requests that run keep the one they began with. */
+  function takeUp(made: Provider): void {
+    provider = made
+    mounted = mount(mountPath, made as never)
+  }
+
+  /** The library looks at a client's metadata when it is first used, which would be too late. */
+  async function checkClients(): Promise<void> {
     for (const id of [docsClientId, ...clients.keys()]) {
-      await next.Client.find(id).catch((cause: unknown) => {
+      await provider.Client.find(id).catch((cause: unknown) => {
         const { error_description } = cause as { error_description?: string }
         throw new IssuerRefused(`the client "${id}" cannot be used: ${error_description ?? String(cause)}`, { cause })
       })
     }
-    provider = next
-    mounted = mount(mountPath, next as never)
   }
 
   function listen(provider: Provider): void {

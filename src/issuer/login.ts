@@ -30,7 +30,7 @@ export function createLogin(
   }
 
   function csrfOf(uid: string): string {
-    return createHmac('sha256', keys.secret).update(`login ${uid}`).digest('base64url')
+    return createHmac('sha256', keys.secretFor('forms')).update(uid).digest('base64url')
   }
 
   function render(ctx: Context, uid: string, client: PageClient, username?: string, fault?: string): void {

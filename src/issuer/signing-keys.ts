@@ -1,4 +1,4 @@
-import { generateKeyPair, randomBytes } from 'node:crypto'
+import { createHmac, generateKeyPair, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { calculateJwkThumbprint, type JWK } from 'jose'
 import { type Json, type Store, StoreUnavailable } from '../store/store.ts'
@@ -26,8 +26,8 @@ export interface SigningKeys {
   readonly signing: readonly JWK[]
   /** Public JWKs, announced and retired ones included. A `KeySource` of the verifier. */
   keys(): readonly JWK[]
-  /** 32 random bytes that all instances share. */
-  readonly secret: Buffer
+  /** 32 bytes that all instances share and nobody else knows, others for each purpose. */
+  secretFor(purpose: string): Buffer
   /** Tells of every change, of keys and of which one signs. Returns how to stop. */
   onChange(listener: () => void): () => void
   /** Announces a new key, which takes over after `announce` seconds. Resolves with its `kid`. */
@@ -78,6 +78,7 @@ export async function openSigningKeys(
       const made = await create(Math.floor(seconds()))
       // Of several instances that start at the same moment one makes the key. Its algorithm may be another's, though.
       if (!(await store.create(collection, firstKey, asJson(made)))) await adopt()
+      else await store.publish(collection, null)
       if (!active()) await keep(made.jwk.kid, made)
       await adopt()
     }
@@ -223,9 +224,7 @@ export async function openSigningKeys(
       return signing()
     },
     keys: () => signing().map(publicPart),
-    get secret() {
-      return secret
-    },
+    secretFor: (purpose) => createHmac('sha256', secret).update(purpose).digest(),
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
