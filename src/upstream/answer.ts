@@ -166,7 +166,8 @@ export class Answer implements Receiver {
   /** The turn in which the head came is over and the content is not. */
   endTurn(): void {
     this.#turnIsOver = true
-    if (this.begun || this.#res.destroyed) return
+    // A connection that broke in this very turn has its error on the way: it can still become a clean 502.
+    if (this.begun || this.#res.destroyed || this.#exchange!.doomed) return
     try {
       const silent = this.#held === undefined
       this.#open()

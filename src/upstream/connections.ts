@@ -107,10 +107,12 @@ export class Connections {
 export class Connection {
   readonly owner: Connections
   readonly client: Client
+  readonly #encrypted: boolean
   #socket: Socket | undefined
 
   constructor(owner: Connections, origin: string, connector: buildConnector.connector) {
     this.owner = owner
+    this.#encrypted = origin.startsWith('https:')
     this.client = new Client(origin, {
       // The types say that a connector returns nothing; it returns the socket, and who gives up while connecting needs it.
       connect: (options, callback) => {
@@ -128,9 +130,18 @@ export class Connection {
     this.client.on('disconnect', () => owner.disconnected(this))
   }
 
+  get gone(): boolean {
+    return this.#socket?.destroyed ?? false
+  }
+
   /** Whether the socket ended with an error, such as a reset. */
   get errored(): boolean {
     return this.#socket?.errored != null
+  }
+
+  /** Bytes that have come in; 0 over TLS, where only those of the records are counted. */
+  get bytesRead(): number {
+    return this.#encrypted ? 0 : (this.#socket?.bytesRead ?? 0)
   }
 
   /** Hand it back for the next request. */

@@ -5,7 +5,7 @@ import { Problem, type ProblemCode } from '../http/problem.ts'
 import type { Affinity } from './balancers/balancer.ts'
 import type { Connection, Waiter } from './connections.ts'
 import { classify, type Failure, InvalidResponse, type Stage, type Who } from './failure.ts'
-import { type ResponseHead, readHead } from './framing.ts'
+import { isFlood, type ResponseHead, readHead } from './framing.ts'
 import { idempotent, type RetryBudget, type RetrySettings } from './retry.ts'
 import type { Target } from './target.ts'
 import { Upload } from './upload.ts'
@@ -129,6 +129,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   #head: ResponseHead | undefined
   #upgraded = false
   #interim = 0
+  /** Bytes on the connection before this attempt, and bytes of content since. */
+  #readBefore = 0
+  #content = 0
   #paused = false
   attempts = 0
   place = -1
@@ -154,6 +157,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
 
   get target(): string | undefined {
     return this.#target?.url
+  }
+
+  /** Whether the connection is gone though nobody was told yet. */
+  get doomed(): boolean {
+    return this.#connection?.gone ?? false
   }
 
   begin(): void {
@@ -236,6 +244,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       return
     }
     this.#controller = controller
+    this.#readBefore = this.#connection!.bytesRead
     this.#since = this.connectedAt = this.#service.clock()
     this.#phase = this.#body instanceof Upload ? 'request' : 'head'
   }
@@ -313,6 +322,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#phase !== 'body') return
     this.#since = this.#service.clock()
+    this.#content += chunk.length
     if (this.#receiver.data(chunk)) return
     this.#paused = true
     controller.pause()
@@ -326,6 +336,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       this.broken(Object.assign(new Error('reset in the middle of the content'), { code: 'ECONNRESET' }))
       return
     }
+    if (this.#flooded()) {
+      this.broken(new InvalidResponse('the chunks are more framing than content'))
+      return
+    }
     this.#connection = undefined
     connection.release()
     this.#target!.state.end()
@@ -337,6 +351,15 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     } catch (error) {
       this.fail('upstream', classify(error as Error, 'body'), error)
     }
+  }
+
+  #checkReader(waited: number): void {
+    if (waited <= this.#timeouts.idle) return
+    this.fail('client', 'client-closed-request', new Error('the client stopped reading'))
+  }
+
+  #flooded(): boolean {
+    return this.#head!.chunked && isFlood(this.#connection!.bytesRead - this.#readBefore, this.#content)
   }
 
   /** The receiver can take more. */
@@ -368,14 +391,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
         if (waited > this.#timeouts.response) this.#tooLate('upstream-timeout')
         return
       case 'body':
-        if (waited <= this.#timeouts.idle) return
-        if (this.#paused) this.fail('client', 'client-closed-request', new Error('the client stopped reading'))
-        else this.#tooLate('upstream-timeout')
+        if (this.#paused) this.#checkReader(waited)
+        else if (this.#flooded()) this.broken(new InvalidResponse('the chunks are more framing than content'))
+        else if (waited > this.#timeouts.idle) this.#tooLate('upstream-timeout')
         return
       case 'flush':
-        if (waited > this.#timeouts.idle) {
-          this.fail('client', 'client-closed-request', new Error('the client stopped reading'))
-        }
+        this.#checkReader(waited)
     }
   }
 

@@ -31,6 +31,7 @@ const codes: Readonly<Record<string, ProblemCode>> = {
   HPE_INVALID_EOF_STATE: 'upstream-disconnected',
   ETIMEDOUT: 'upstream-timeout',
   UND_ERR_HEADERS_OVERFLOW: 'upstream-invalid-response',
+  HTTPParserError: 'upstream-invalid-response',
   ERR_INVALID_CHAR: 'upstream-invalid-response',
   ERR_HTTP_INVALID_STATUS_CODE: 'upstream-invalid-response',
   ERR_ASSERTION: 'upstream-invalid-response',

@@ -3,6 +3,10 @@ import { InvalidResponse } from './failure.ts'
 /** Most header field lines an answer may have; undici sets no limit of its own. */
 const mostLines = 256
 
+/** Bytes that the head and the framing of an answer may take beyond its content, and for each byte of it. */
+const mostOverhead = 49_152
+const overheadPerByte = 6
+
 /** The head of an answer as it came, checked. */
 export interface ResponseHead {
   readonly status: number
@@ -10,6 +14,7 @@ export interface ResponseHead {
   readonly fields: readonly string[]
   /** Bytes of content that follow: 0 for answers without content, undefined when only their end tells (RFC 9112 §6.3). */
   readonly length: number | undefined
+  readonly chunked: boolean
   /** Whether the end of the content is the end of the connection: then a reset is no end (RFC 9112 §8). */
   readonly closeDelimited: boolean
 }
@@ -38,7 +43,13 @@ export function readHead(status: number, raw: readonly Buffer[], method: string)
       chunked = true
     }
   }
-  if (method === 'HEAD' || status === 204 || status === 304 || status === 101)
-    return { status, fields, length: 0, closeDelimited: false }
-  return { status, fields, length, closeDelimited: length === undefined && !chunked }
+  if (method === 'HEAD' || status === 204 || status === 304 || status === 101) {
+    return { status, fields, length: 0, chunked: false, closeDelimited: false }
+  }
+  return { status, fields, length, chunked, closeDelimited: length === undefined && !chunked }
+}
+
+/** Whether chunks are a pretext: a flood of chunk extensions (RFC 9112 §7.1.1), which undici reads without a limit. */
+export function isFlood(bytesRead: number, content: number): boolean {
+  return bytesRead - content > mostOverhead + overheadPerByte * content
 }

@@ -223,11 +223,11 @@ describe('what reaches the client', { concurrency: true, timeout: 30_000 }, () =
       }),
     )
     const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
-    const whole = await rawRequest(gateway.port, 'GET /whole HTTP/1.0\r\n\r\n')
+    const whole = await rawRequest(gateway.port, 'GET /whole HTTP/1.0\r\n\r\n', 2_000)
     assert.equal(whole.content, 'hello')
     assert.equal(whole.end, 'closed')
     assert.doesNotMatch(whole.head, /transfer-encoding/i)
-    const broken = await rawRequest(gateway.port, 'GET /broken HTTP/1.0\r\n\r\n')
+    const broken = await rawRequest(gateway.port, 'GET /broken HTTP/1.0\r\n\r\n', 2_000)
     assert.equal(broken.end, 'reset')
   })
 
@@ -328,6 +328,73 @@ describe('what reaches the client', { concurrency: true, timeout: 30_000 }, () =
   })
 })
 
+describe('answers that are refused though undici would take them', { concurrency: true, timeout: 30_000 }, () => {
+  const many = (count: number) => Array.from({ length: count }, (_, i) => `X-${i}: 1\r\n`).join('')
+  for (const [what, bytes] of [
+    ['status 000', 'HTTP/1.1 000 Nothing\r\nContent-Length: 2\r\n\r\nok'],
+    ['status 600', 'HTTP/1.1 600 Beyond\r\nContent-Length: 2\r\n\r\nok'],
+    ['status 1000', 'HTTP/1.1 1000 More\r\nContent-Length: 2\r\n\r\nok'],
+    ['a 101 that nobody asked for', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n'],
+    ['3,000 header lines', `HTTP/1.1 200 OK\r\n${many(3_000)}Content-Length: 2\r\n\r\nok`],
+    ['300 header lines', `HTTP/1.1 200 OK\r\n${many(300)}Content-Length: 2\r\n\r\nok`],
+    [
+      'a coding that is nearly chunked',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\nConnection: close\r\n\r\nok',
+    ],
+    [
+      'a bad chunk before anything was passed on',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n',
+    ],
+  ] as const) {
+    test(`${what} → 502`, async (t) => {
+      const backend = await answering(t, bytes)
+      const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
+      const { status, content } = await rawRequest(gateway.port, get('/'))
+      assert.equal(status, 502, content.slice(0, 100))
+      assert.match(content, /problem upstream-invalid-response/)
+      await until(() => backend.sockets[0]!.destroyed || backend.sockets[0]!.readableEnded)
+    })
+  }
+
+  test('200 header lines pass, and so do chunks of one byte each', async (t) => {
+    const ones = '1\r\nx\r\n'.repeat(60_000)
+    const backend = await answering(
+      t,
+      `HTTP/1.1 200 OK\r\n${many(200)}Transfer-Encoding: chunked\r\n\r\n${ones}0\r\n\r\n`,
+    )
+    const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
+    const { status, content, headers } = await ask(gateway.port)
+    assert.equal(status, 200)
+    assert.equal(headers['x-199'], '1')
+    assert.equal(content.length, 60_000)
+  })
+
+  test('a chunk extension of 70 KB is refused, or breaks what had begun', async (t) => {
+    const extended = `2;${'x'.repeat(70_000)}\r\nok\r\n0\r\n\r\n`
+    const backend = await answering(t, `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${extended}`)
+    const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
+    const { content } = await rawRequest(gateway.port, get('/'))
+    assert.equal(gateway.outcomes[0]!.failure?.code, 'upstream-invalid-response')
+    assert.doesNotMatch(content, /^2\r\nok\r\n0\r\n\r\n$/)
+  })
+
+  test('an endless chunk extension is cut while it comes', async (t) => {
+    const backend = await rawBackend(t, (socket) =>
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n2;')
+        const flood = setInterval(() => socket.write('x'.repeat(10_000)), 2)
+        socket.on('close', () => clearInterval(flood))
+        socket.on('end', () => socket.destroy())
+      }),
+    )
+    const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
+    const { end } = await rawRequest(gateway.port, get('/'), 3_000)
+    assert.notEqual(end, 'open')
+    assert.equal(gateway.outcomes[0]!.failure?.code, 'upstream-invalid-response')
+    assert.ok(gateway.outcomes[0]!.total < 2_000)
+  })
+})
+
 describe('when somebody leaves or dawdles', { concurrency: true, timeout: 30_000 }, () => {
   for (const [when, head] of [
     ['before the head', ''],
@@ -398,7 +465,7 @@ describe('when somebody leaves or dawdles', { concurrency: true, timeout: 30_000
   test('a service that stops in the middle of the content breaks the answer after the idle time', async (t) => {
     const backend = await answering(t, 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome')
     const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url], timeouts: { idle: '200ms' } }))
-    const { content, end } = await rawRequest(gateway.port, get('/'), 1_000)
+    const { content, end } = await rawRequest(gateway.port, get('/'), 2_000)
     assert.equal(content, 'some')
     assert.equal(end, 'closed')
     assert.deepEqual(
@@ -448,7 +515,7 @@ describe('when somebody leaves or dawdles', { concurrency: true, timeout: 30_000
       }),
     )
     const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }))
-    const { content, end } = await rawRequest(gateway.port, get('/'))
+    const { content, end } = await rawRequest(gateway.port, get('/'), 2_000)
     assert.equal(end, 'closed')
     assert.doesNotMatch(content, /\r\n0\r\n\r\n$/)
     assert.equal(gateway.outcomes[0]!.failure?.code, 'upstream-disconnected')

@@ -43,7 +43,7 @@ describe('answers of a hostile or broken service', {
       })
       const upstream = upstreamTo(t, { targets: [backend.url] })
       const gateway = await gatewayTo(t, upstream)
-      const { status, head, content, end } = await rawRequest(gateway.port, get('/'))
+      const { status, head, content, end } = await rawRequest(gateway.port, get('/'), verdict === 'abort' ? 2_000 : 100)
       await until(() => gateway.outcomes.length === 1)
       const { failure } = gateway.outcomes[0]!
 
