@@ -20,6 +20,8 @@ export interface Passage {
 export interface Propagator {
   readonly mode: string
   fields(passage: Passage): readonly string[] | Promise<readonly string[]>
+  /** What `fields` would return, without asking anybody: for explanations. Only modes that must ask somebody have it. */
+  preview?(passage: Passage): readonly string[]
   /**
    * On a route that is public the gateway checks no credential. True when the service is then shown what the client
    * sent, untouched and unvouched for; false when credential fields are taken off there too.

@@ -1,0 +1,387 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { type Identification, IdentificationRefused, identify, type Verdict } from '../authentication/identify.ts'
+import type { ExplainedStep } from '../authentication/token-refusal.ts'
+import { explainAllow } from '../authorization/explain.ts'
+import { ownPaths } from '../config/check.ts'
+import { preflightOf } from '../http/cross-origin.ts'
+import { createFields } from '../http/fields.ts'
+import { createGuard } from '../http/guard.ts'
+import { canonicalTarget } from '../http/path.ts'
+import { Problem } from '../http/problem.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import { decide, type Identified, parametersOf, questionOf, refusalOf } from './decide.ts'
+import type {
+  ExplainedAlternative,
+  ExplainedAuthentication,
+  ExplainedAuthorization,
+  ExplainedCaller,
+  ExplainedField,
+  ExplainedForward,
+  ExplainedProblem,
+  ExplainedRoute,
+  ExplainedScheme,
+  Explanation,
+} from './explanation.ts'
+import { findRoute } from './find-route.ts'
+import type { Gateway, Route } from './gateway.ts'
+import { createMask, type Mask } from './mask.ts'
+import { type Origin, type OutboundTools, outboundFields, outboundTarget } from './outbound.ts'
+import type { Found } from './router.ts'
+import { type Simulation, simulate } from './simulate.ts'
+
+const fieldName = z.string().regex(/^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/, 'a header field name is a token (RFC 9110 §5.1)')
+const fieldValue = z
+  .string()
+  .regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'a header field value is one line (RFC 9110 §5.5)')
+  .transform((value) => value.trim())
+
+/** What `POST /explain` takes: one request, and on whose behalf. */
+export const inquiry = z.strictObject({
+  method: z.string().min(1).default('GET').describe('Default: GET.'),
+  path: z
+    .string('the path of a request is a string such as "/orders/1?full=1"')
+    .min(1)
+    .describe('Path and query as a client sends them, "/orders/1?full=1", or a whole URL.'),
+  headers: z
+    .record(fieldName, z.union([fieldValue, z.array(fieldValue)]))
+    .default({})
+    .describe('Header fields; a list is several lines of one name.'),
+  claims: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe(
+      'A caller without a token: the claims of one, judged as if a believed issuer had signed them, or ' +
+        '{ "subject": "ada", "roles": ["admin"] }, a caller as policies see it.',
+    ),
+  scheme: z.string().optional().describe('The security scheme that `claims` stand for. Default: the first that fits.'),
+  address: z
+    .string()
+    .refine((text) => isIP(text) !== 0, 'an address is IPv4 or IPv6, without a port')
+    .default('127.0.0.1')
+    .describe('Where the connection comes from. Default: 127.0.0.1.'),
+})
+export type Inquiry = z.input<typeof inquiry>
+
+export interface ExplainTools extends OutboundTools {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** The id that an explained request has. */
+  readonly id: () => string
+}
+
+export type Explain = (gateway: Gateway, asked: z.output<typeof inquiry>) => Promise<Explanation>
+
+type Progress = { -readonly [Key in keyof Explanation]?: Explanation[Key] }
+
+/**
+ * What the gateway would do with a request, and why. The steps are those of `app.ts`, by the same functions, up to the
+ * moment before a service would be asked: nothing is sent to one, and nothing is counted. Keys of issuers are fetched
+ * and opaque tokens asked about, as for a request.
+ */
+export function createExplain(tools: ExplainTools): Explain {
+  const guard = createGuard()
+
+  return async function explain(gateway, asked) {
+    const mask = createMask(gateway.authenticators)
+    const progress: Progress = {
+      at: new Date(tools.now()).toISOString(),
+      request: { method: asked.method, path: asked.path.split('?')[0]!, client: asked.address },
+    }
+    let step: ExplainedProblem['step'] = 'read'
+    try {
+      // The steps of app.ts, in their order.
+      const head = readHead(gateway, asked, guard, tools.id())
+      progress.request = requestOf(head, mask)
+
+      if (isAnsweredHere(gateway, head)) return { ...progress, outcome: 'answered' } as Explanation
+
+      step = 'route'
+      const found = findRoute(gateway, head)
+      const route = found.value
+      progress.route = routeOf(gateway, found, head)
+
+      step = 'authenticate'
+      const simulation = asked.claims && simulate(route.security, asked.claims, asked.scheme, head)
+      const requirements = simulation?.requirements ?? route.security
+      const shown = simulation?.head ?? head
+      const identification = await identifyAnd(requirements, shown, async (identification, verdicts) => {
+        const steps = await stepsOf(route, shown, simulation)
+        progress.authentication = authenticationOf(route, identification, verdicts, { steps, simulation })
+      })
+
+      step = 'authorize'
+      const state = { head: shown, identification, route, found }
+      const { decision, authorization } = authorizationOf(state, tools.now())
+      progress.authorization = authorization
+      if (decision.verdict === 'deny') throw refusalOf(decision, route, identification)
+
+      step = 'forward'
+      progress.forward = await forwardOf(state, tools, mask)
+      return { ...progress, outcome: 'forwarded' } as Explanation
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      return { ...progress, outcome: 'refused', problem: problemOf(error, step) } as Explanation
+    }
+  }
+}
+
+/** What is known when a request has been refused; a part that was not reached is absent. */
+export interface Refused {
+  readonly gateway: Gateway
+  readonly head: RequestHead
+  readonly problem: Problem
+  readonly found?: Found<Route> | undefined
+  readonly identification?: Identification | undefined
+}
+
+/** Why a request was refused, from what its steps have left: nothing is verified again. */
+export function explainRefusal({ gateway, head, problem, found, identification }: Refused, now: number): Explanation {
+  const mask = createMask(gateway.authenticators)
+  const route = found?.value
+  const verdicts = problem instanceof IdentificationRefused ? problem.verdicts : identification?.verdicts
+  const { query, ...request } = requestOf(head, mask)
+  return {
+    at: new Date(now).toISOString(),
+    outcome: 'refused',
+    // Nobody asked to have this one kept: the names of the parameters are enough.
+    request: { ...request, ...(query !== undefined && { query: query.replace(/=[^&]*/g, '=…') }) },
+    problem: problemOf(problem, stepOf(problem, { found, identification })),
+    ...(found && { route: routeOf(gateway, found, head) }),
+    ...(route && verdicts && { authentication: authenticationOf(route, identification, verdicts, {}) }),
+    ...(found &&
+      identification &&
+      problem.status !== 429 && {
+        authorization: authorizationOf({ head, identification, route: found.value, found }, now).authorization,
+      }),
+  }
+}
+
+function stepOf(problem: Problem, { found, identification }: Pick<Refused, 'found' | 'identification'>) {
+  if (problem.status === 429) return 'throttle'
+  if (!found) return 'read'
+  return identification ? 'authorize' : 'authenticate'
+}
+
+function readHead(
+  gateway: Gateway,
+  { method, path, headers, address }: z.output<typeof inquiry>,
+  guard: ReturnType<typeof createGuard>,
+  id: string,
+): RequestHead {
+  const raw = Object.entries(headers).flatMap(([name, values]) => [values].flat().flatMap((value) => [name, value]))
+  const named = Object.keys(headers).some((name) => name.toLowerCase() === 'host')
+  if (!named) raw.unshift('Host', URL.canParse(path) ? new URL(path).host : new URL(gateway.publicUrl).host)
+  const fields = createFields(raw)
+  const client = gateway.readClient(address, gateway.publicUrl.startsWith('https:'), fields)
+  const refusal = guard({ httpVersion: '1.1', method, url: path, rawHeaders: raw })
+  if (refusal) throw refusal
+  const target = canonicalTarget(path, fields.get('host')?.toLowerCase() ?? '')
+  if (target instanceof Problem) throw target
+  return {
+    id,
+    method,
+    target: target.query === '' ? target.path : `${target.path}?${target.query}`,
+    path: target.path,
+    query: target.query,
+    fields,
+    client,
+  }
+}
+
+/** Preflights of other origins, and the gateway's own endpoints. */
+function isAnsweredHere({ crossOrigin }: Gateway, head: RequestHead): boolean {
+  if (crossOrigin && preflightOf(head)) {
+    if (crossOrigin.allows(head.fields.get('origin'))) return true
+    throw new Problem('cross-site-request', 'Scripts of this origin may not call the gateway')
+  }
+  return ownPaths.some((own) => head.path === own || head.path.startsWith(`${own}/`))
+}
+
+function requestOf({ method, path, query, client }: RequestHead, mask: Mask): Explanation['request'] {
+  return { method, path, ...(query !== '' && { query: mask.query(query) }), client: client.address }
+}
+
+function problemOf(problem: Problem, step: ExplainedProblem['step']): ExplainedProblem {
+  const { status, code, detail, fields, members } = problem
+  const challenges = [fields['WWW-Authenticate'] ?? []].flat()
+  return {
+    step,
+    status,
+    code,
+    detail,
+    ...(typeof members['row'] === 'string' && { row: members['row'] }),
+    ...(challenges.length > 0 && { challenges }),
+  }
+}
+
+function routeOf({ router }: Gateway, found: Found<Route>, { path }: RequestHead): ExplainedRoute {
+  const { id, service } = found.value
+  const losers: ExplainedRoute['losers'][number][] = []
+  let won = false
+  for (const { value } of router.candidates(path)) {
+    if (value === found.value) won = true
+    else if (losers.every((loser) => loser.id !== value.id))
+      losers.push({ id: value.id, reason: won ? 'less-specific' : 'method' })
+  }
+  return {
+    id,
+    service: service.name,
+    parameters: { ...parametersOf(found) },
+    expose: service.definition.expose,
+    losers,
+  }
+}
+
+async function identifyAnd(
+  requirements: Route['security'],
+  head: RequestHead,
+  look: (identification: Identification | undefined, verdicts: readonly Verdict[]) => Promise<void>,
+): Promise<Identification> {
+  try {
+    const identification = await identify(requirements, head)
+    await look(identification, identification.verdicts)
+    return identification
+  } catch (error) {
+    if (error instanceof IdentificationRefused) await look(undefined, error.verdicts)
+    throw error
+  }
+}
+
+type Steps = ReadonlyMap<string, readonly ExplainedStep[]>
+
+async function stepsOf({ security }: Route, head: RequestHead, simulation: Simulation | undefined): Promise<Steps> {
+  const found = new Map<string, readonly ExplainedStep[]>()
+  if (security.public) return found
+  for (const authenticator of security.authenticators) {
+    if (simulation?.schemes.has(authenticator.scheme)) continue
+    const steps = await authenticator.explainRequest?.(head)
+    if (steps) found.set(authenticator.scheme, steps)
+  }
+  return found
+}
+
+function authenticationOf(
+  { security, declaredSecurity }: Route,
+  identification: Identification | undefined,
+  verdicts: readonly Verdict[],
+  { steps, simulation }: { readonly steps?: Steps; readonly simulation?: Simulation | undefined },
+): ExplainedAuthentication {
+  const { unmet, status, caller } = identification ?? {}
+  return {
+    asks: security.public ? 'nobody' : security.anonymous ? 'anybody' : 'somebody',
+    schemes: verdicts.map((verdict) => schemeOf(security, verdict, steps, simulation)),
+    alternatives: alternativesOf(security, declaredSecurity, identification, verdicts),
+    ...(status && { status }),
+    ...(caller && { caller: callerOf(caller) }),
+    ...(unmet && { unmet }),
+  }
+}
+
+function schemeOf(
+  { authenticators }: Route['security'],
+  { scheme, authentication }: Verdict,
+  steps: Steps | undefined,
+  simulation: Simulation | undefined,
+): ExplainedScheme {
+  const { location } = authenticators.find((authenticator) => authenticator.scheme === scheme)!
+  const taken = steps?.get(scheme)
+  return {
+    scheme,
+    location,
+    verdict: authentication.outcome,
+    ...(authentication.outcome === 'rejected' && {
+      reason: authentication.reason,
+      detail: authentication.problem.detail,
+      ...(authentication.found !== undefined && { found: authentication.found }),
+    }),
+    ...(authentication.outcome === 'accepted' && { subject: authentication.caller.subject }),
+    ...(simulation?.schemes.has(scheme) && { simulated: true as const }),
+    ...(taken && { steps: taken }),
+  }
+}
+
+function alternativesOf(
+  security: Route['security'],
+  declared: Route['declaredSecurity'],
+  identification: Identification | undefined,
+  verdicts: readonly Verdict[],
+): readonly ExplainedAlternative[] {
+  let index = -1
+  return declared.map((requirement): ExplainedAlternative => {
+    const isGuests = Object.keys(requirement).length === 0
+    if (isGuests) {
+      if (identification === undefined) return { requirement, verdict: 'fails' }
+      return { requirement, verdict: identification.alternative === undefined ? 'decides' : 'holds' }
+    }
+    index += 1
+    const missing: string[] = []
+    for (const part of security.alternatives[index]!) {
+      const { authentication } = verdicts[part.index]!
+      if (authentication.outcome !== 'accepted') return { requirement, verdict: 'fails' }
+      const held = authentication.caller[security.authenticators[part.index]!.names]
+      missing.push(...part.names.filter((name) => !held.includes(name)))
+    }
+    const verdict = identification?.alternative === index ? 'decides' : missing.length > 0 ? 'lacks' : 'holds'
+    return { requirement, verdict, ...(missing.length > 0 && { missing }) }
+  })
+}
+
+function callerOf(caller: Identification['caller']): ExplainedCaller {
+  const { subject, issuer, clientId, organization, roles, permissions, scopes, method, expiresAt } = caller
+  return {
+    subject,
+    issuer,
+    ...(clientId !== undefined && { clientId }),
+    ...(organization !== undefined && { organization }),
+    roles,
+    permissions,
+    scopes,
+    method,
+    ...(expiresAt !== undefined && { expires: new Date(expiresAt * 1_000).toISOString() }),
+  }
+}
+
+function authorizationOf(state: Identified, now: number) {
+  const { identification, route } = state
+  const question = questionOf(state, now)
+  const explained = route.policies.map((policy) => explainAllow(policy, question))
+  // The same decision over the same rows, but a condition that cannot be evaluated raises no alarm because we look.
+  const decision = decide(
+    identification,
+    explained.map((one) => ({ decide: () => one.decision })),
+    question,
+  )
+  const authorization: ExplainedAuthorization = {
+    verdict: decision.verdict,
+    policies: explained.map(({ decision: { verdict }, blocks }) => ({ verdict, blocks })),
+  }
+  return { decision, authorization }
+}
+
+async function forwardOf(state: Identified, tools: OutboundTools, mask: Mask): Promise<ExplainedForward> {
+  const { head, route, identification } = state
+  const { service, propagator } = route
+  const ends: { readonly origin: Origin; readonly end: number }[] = []
+  const lines = outboundFields(state, tools, (origin, end) => ends.push({ origin, end }))
+  const { caller, credentials } = identification
+  const passage = { head, caller, credentials, service: service.name }
+  const shown = await (propagator.preview?.(passage) ?? propagator.fields(passage))
+  lines.push(...shown)
+  ends.push({ origin: 'credential', end: lines.length })
+
+  const fields: ExplainedField[] = []
+  for (let index = 0; index < lines.length; index += 2) {
+    const [name, value] = [lines[index]!, lines[index + 1]!]
+    const from = ends.find(({ end }) => index < end)!.origin
+    fields.push({ name, value: from === 'gateway' ? value : mask.field(name, value), from })
+  }
+  const [path, query] = outboundTarget(state).split('?', 2) as [string, string | undefined]
+  const target = query === undefined ? path : `${path}?${mask.query(query)}`
+  return {
+    method: head.method,
+    urls: service.definition.targets.map(({ url }) => `${url.replace(/\/+$/, '')}${target}`),
+    credentials: propagator.mode,
+    fields,
+  }
+}
