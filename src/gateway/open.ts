@@ -13,9 +13,11 @@ import { locate } from '../openapi/source.ts'
 import type { Minter } from '../propagation/minter.ts'
 import type { Store } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { type ConcurrencyDefinition, type ConcurrencyLimit, createConcurrencyLimit } from '../throttling/concurrency.ts'
+import type { Limiters } from '../throttling/limiter.ts'
 import type { Tools } from '../tools.ts'
 import type { Upstreams } from '../upstream/upstream.ts'
-import { compileRoutes } from './compile.ts'
+import { compileRoutes, idOf } from './compile.ts'
 import { type Documents, openDocuments, orderOf } from './documents.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
 import { acquireIssuers } from './issuers.ts'
@@ -29,6 +31,7 @@ export interface GatewayTools extends Tools {
   readonly shared: Shared
   readonly upstreams: Upstreams
   readonly keys: KeyStore
+  readonly limiters: Limiters
   readonly minter: Minter
   readonly press: Press
   readonly revocations: Revocations
@@ -55,6 +58,8 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       keys: [tools.keys],
       cookies: embedded?.cookies ?? [],
       revoked: (caller) => tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false,
+      limiters: tools.limiters,
+      concurrency: await acquireConcurrency(definition, scope),
       minter: tools.minter,
       now: tools.now,
       policyFailed: ({ pointer, error }) => {
@@ -88,10 +93,10 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
           security: route.declaredSecurity,
           ...allowOf(route),
           consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
-          limited: false,
+          limited: isLimited(route),
         }
       },
-      describeSchemes: () => describeSchemes(definition, believed),
+      describeSchemes: () => describeSchemes(definition, believed, embedded?.scopes),
       log: tools.log,
       metrics: tools.metrics,
     })
@@ -153,6 +158,38 @@ async function acquireSources(
     sources.set(service.name, source)
   }
   return sources
+}
+
+/** The limits on requests under way, taken over from the revision before: its requests still count. */
+async function acquireConcurrency(
+  definition: Definition,
+  scope: Scope,
+): Promise<ReadonlyMap<string, ConcurrencyLimit>> {
+  const written = definition.services.flatMap((service): [string, ConcurrencyDefinition | undefined][] => [
+    [service.name, service.limits?.concurrent],
+    ...service.routes.map((route): [string, ConcurrencyDefinition | undefined] => [
+      idOf(service, route),
+      route.limits?.concurrent,
+    ]),
+  ])
+  const limits = new Map<string, ConcurrencyLimit>()
+  for (const [id, settings] of written) {
+    if (!settings) continue
+    const key = `concurrency ${JSON.stringify([id, settings])}`
+    limits.set(
+      id,
+      await scope.acquire(
+        key,
+        () => createConcurrencyLimit(settings),
+        () => {},
+      ),
+    )
+  }
+  return limits
+}
+
+function isLimited({ limits: { rate } }: Route): boolean {
+  return rate.clients !== undefined || rate.callers !== undefined
 }
 
 /** `x-sallyport-allow`: what is needed, for people. Expressions stay inside: they can tell more than a caller should know. */

@@ -10,6 +10,8 @@ import type { JsonObject } from '../openapi/document.ts'
 export async function describeSchemes(
   definition: Definition,
   issuers: ReadonlyMap<string, TokenIssuer>,
+  /** What people read about a scope, where the issuer says it. */
+  scopeTexts: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly schemes: Readonly<Record<string, JsonObject>>; readonly complete: boolean }> {
   let complete = true
   const scopes = scopesOf(definition)
@@ -37,7 +39,10 @@ export async function describeSchemes(
         case 'apiKey':
           return [name, { ...common, in: scheme.in, name: scheme.name }] as const
         case 'oauth2':
-          return [name, { ...common, flows: flowsOf(await metadataOf(scheme), scopes.get(name) ?? []) }] as const
+          return [
+            name,
+            { ...common, flows: flowsOf(await metadataOf(scheme), scopes.get(name) ?? [], scopeTexts) },
+          ] as const
         case 'openIdConnect': {
           const metadata = await metadataOf(scheme)
           const openIdConnectUrl = `${metadata?.issuer ?? ''}/.well-known/openid-configuration`
@@ -56,11 +61,17 @@ const flowOfGrant = {
 } as const
 
 /** OAuth Flows Object: only grants that Swagger UI can run, each with the endpoints it needs. */
-function flowsOf(metadata: IssuerMetadata | undefined, needed: readonly string[]): JsonObject {
+function flowsOf(
+  metadata: IssuerMetadata | undefined,
+  needed: readonly string[],
+  texts: Readonly<Record<string, string>>,
+): JsonObject {
   const flows: JsonObject = {}
   if (!metadata?.tokenEndpoint) return flows
   const { tokenEndpoint, authorizationEndpoint, grantTypes } = metadata
-  const scopes = Object.fromEntries([...new Set([...metadata.scopes, ...needed])].map((scope) => [scope, scope]))
+  const scopes = Object.fromEntries(
+    [...new Set([...metadata.scopes, ...needed])].map((scope) => [scope, texts[scope] ?? scope]),
+  )
   for (const [grant, flow] of Object.entries(flowOfGrant)) {
     if (!grantTypes.includes(grant)) continue
     if (flow === 'authorizationCode' && authorizationEndpoint === undefined) continue
