@@ -38,6 +38,7 @@ export async function startRedis(): Promise<RunningRedis> {
       { stdio: 'ignore' },
     )
     process.once('exit', killNow)
+    process.once('SIGTERM', endNow)
     for (let attempt = 0; attempt < 200; attempt += 1) {
       if (await answers(port)) return
       if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`)
@@ -46,11 +47,13 @@ export async function startRedis(): Promise<RunningRedis> {
     throw new Error('redis-server does not answer')
   }
 
-  // The only thing that can still be done when a test file ends early.
+  // What can still be done when a test file ends early, or is ended: a signal alone would pass the exit handlers by.
   const killNow = () => child.kill('SIGKILL')
+  const endNow = () => process.exit(143)
 
   async function kill(): Promise<void> {
     process.off('exit', killNow)
+    process.off('SIGTERM', endNow)
     if (child.exitCode !== null || child.signalCode !== null) return
     const ended = once(child, 'exit')
     child.kill('SIGKILL')

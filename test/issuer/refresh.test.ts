@@ -204,18 +204,18 @@ function races(name: string, open: () => Store, skip: string | false, setUp?: ()
       })
     }
 
-    test('without grace one of twenty wins, and two are never alive', async () => {
+    test('without grace one of twenty wins, and two are never alive', async (t) => {
       const strict = [
         await start({ settings: { refreshGrace: false } }),
         await start({ settings: { refreshGrace: false } }),
       ]
+      t.after(() => Promise.all(strict.map((app) => app.stop())))
       for (let round = 0; round < 3; round += 1) {
         const { refresh_token } = await tokensByPassword(strict[0]!)
         const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => refresh(strict[n % 2]!, refresh_token)))
         assert.equal(answers.filter(({ status }) => status === 200).length, 1)
         assert.ok((await living(strict[0]!, answers)).length <= 1)
       }
-      await Promise.all(strict.map((app) => app.stop()))
     })
 
     test('a code is redeemed once of ten times at once', async () => {
