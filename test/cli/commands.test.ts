@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { run } from '../../src/cli/run.ts'
+import { startBackend } from '../backend.ts'
+
+const sound = {
+  securitySchemes: {
+    bearer: { type: 'http', scheme: 'bearer' },
+    key: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+  },
+  services: [
+    {
+      name: 'orders',
+      path: '/orders',
+      targets: ['http://127.0.0.1:4001'],
+      openapi: false,
+      security: [{ bearer: ['editor'] }, { key: [] }],
+      allow: { roles: ['admin'] },
+      routes: [
+        { match: 'GET /health', security: [] },
+        { match: 'DELETE /{id}', allow: { permissions: ['orders:delete'] } },
+      ],
+    },
+  ],
+}
+
+interface Outcome {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+/** Run a command over a services.json in a folder of its own. */
+async function sallyport(
+  words: string[],
+  definition: unknown,
+  look?: (folder: string) => Promise<void>,
+): Promise<Outcome> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-cli-'))
+  const lines = { out: [] as string[], err: [] as string[] }
+  try {
+    const config = join(folder, 'services.json')
+    await writeFile(config, typeof definition === 'string' ? definition : JSON.stringify(definition))
+    const code = await run([...words, '--config', config], {
+      environment: {},
+      out: (text) => void lines.out.push(text),
+      err: (text) => void lines.err.push(text),
+    })
+    await look?.(folder)
+    return { code, out: lines.out.join('\n'), err: lines.err.join('\n') }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+describe('sallyport check', () => {
+  test('is 0 and one line when the file is sound', async () => {
+    const { code, out } = await sallyport(['check'], sound)
+    assert.equal(code, 0)
+    assert.match(out, /is sound: 1 service, 2 security schemes, 1 issuer/)
+  })
+
+  test('is 1 with every mistake, each with file, line and pointer', async () => {
+    const { code, err } = await sallyport(['check'], '{\n  "services": [{ "name": "A", "path": "/a" }]\n}')
+    assert.equal(code, 1)
+    assert.match(err, /services\.json:2:\d+ \/services\/0\/name: /)
+    assert.match(err, /services\.json:2:\d+ \/services\/0\/targets: /)
+  })
+
+  test('says the same to machines', async () => {
+    const { code, out } = await sallyport(['check', '--json'], '{ "services": [] }')
+    assert.equal(code, 1)
+    assert.equal(JSON.parse(out).mistakes[0].pointer, '/services')
+  })
+})
+
+describe('sallyport routes', () => {
+  test('shows each row as it is enforced', async () => {
+    const { code, out } = await sallyport(['routes', '--json'], sound)
+    assert.equal(code, 0)
+    assert.deepEqual(JSON.parse(out), [
+      { method: 'GET', path: '/orders/health', service: 'orders', security: 'public', allow: '' },
+      {
+        method: 'DELETE',
+        path: '/orders/{id}',
+        service: 'orders',
+        security: 'bearer(editor) | key',
+        allow: 'roles admin and permissions orders:delete',
+      },
+      { method: '*', path: '/orders/*', service: 'orders', security: 'bearer(editor) | key', allow: 'roles admin' },
+    ])
+  })
+
+  test('is a table for people', async () => {
+    const { out } = await sallyport(['routes'], sound)
+    assert.match(out, /^METHOD +PATH +SERVICE +SECURITY +ALLOW\nGET +\/orders\/health +orders +public\n/)
+  })
+})
+
+describe('sallyport docs build', () => {
+  test('writes the document and the schema beside services.json', async () => {
+    await using backend = await startBackend((_req, res) =>
+      res.end(
+        JSON.stringify({
+          openapi: '3.1.0',
+          info: { title: 'x', version: '1' },
+          paths: { '/a': { get: { responses: { 200: { description: 'x' } } } } },
+        }),
+      ),
+    )
+    const services = [{ ...sound.services[0], openapi: '/openapi.json', targets: [backend.url] }]
+    const { code, out } = await sallyport(['docs', 'build'], { ...sound, services }, async (folder) => {
+      const document = JSON.parse(await readFile(join(folder, 'openapi', 'openapi.json'), 'utf8'))
+      assert.deepEqual(document.servers, [{ url: 'http://localhost:8080' }])
+      assert.deepEqual(document.paths['/orders/a'].get.security, [{ bearer: ['editor'] }, { key: [] }])
+      const schema = JSON.parse(await readFile(join(folder, 'openapi', 'services.schema.json'), 'utf8'))
+      assert.equal(schema.properties.services.type, 'array')
+      assert.match(JSON.stringify(schema.properties.gateway), /HOST and PORT override it/)
+    })
+    assert.equal(code, 0, out)
+  })
+
+  test('is 1 and names the service whose document cannot be read', async () => {
+    const services = [{ ...sound.services[0], openapi: '/openapi.json', targets: ['http://127.0.0.1:9'] }]
+    const { code, err } = await sallyport(['docs', 'build'], { ...sound, services })
+    assert.equal(code, 1)
+    assert.match(err, /the document of "orders" could not be read/)
+  })
+})
+
+describe('a command that is called wrongly', () => {
+  for (const words of [['bogus'], [], ['check', 'extra'], ['docs'], ['routes', '--nope']]) {
+    test(`"${words.join(' ')}" is 2, with how it is called`, async () => {
+      const { code, err, out } = await sallyport(words, sound)
+      assert.equal(code, 2)
+      assert.match(err + out, /usage: sallyport/)
+    })
+  }
+})
