@@ -1,14 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import Koa from 'koa'
+import type { Decisions } from './gateway/decisions.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { Live } from './gateway/live.ts'
 import { createRequestIds } from './http/request-id.ts'
 import { createTracing } from './http/trace-context.ts'
 import { createVia } from './http/via.ts'
+import { admit } from './middleware/admit.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { authorize } from './middleware/authorize.ts'
 import { cors } from './middleware/cors.ts'
 import { forward } from './middleware/forward.ts'
+import { keepRefusal } from './middleware/keep-refusal.ts'
 import { observe } from './middleware/observe.ts'
 import { ownEndpoints } from './middleware/own.ts'
 import { pin } from './middleware/pin.ts'
@@ -17,12 +20,15 @@ import { propagate } from './middleware/propagate.ts'
 import { readHead } from './middleware/read-head.ts'
 import { route } from './middleware/route.ts'
 import type { State } from './middleware/state.ts'
+import { throttle } from './middleware/throttle.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { Tools } from './tools.ts'
 
 export interface AppTools extends Tools {
   readonly live: Live<Gateway>
   readonly metrics: Metrics
+  /** Where refusals are kept to be explained. */
+  readonly decisions: Decisions
 }
 
 /**
@@ -31,21 +37,25 @@ export interface AppTools extends Tools {
  * The chain never changes while the process lives; the gateway it asks is swapped whole. A step that has nothing to do
  * on the way back returns `next()` instead of awaiting it.
  */
-export function createApp({ live, metrics, log, now }: AppTools): Koa<State> {
+export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa<State> {
   const app = new Koa<State>()
   const requestIds = createRequestIds(randomBytes)
   const trace = createTracing(randomBytes)
   const via = createVia(randomBytes(8).toString('hex'))
+  const kept = keepRefusal(decisions, { log, now })
 
   app.use(observe(log, metrics)) //            one line and one measurement, when the answer has ended
-  app.use(answerProblems(log)) //              what is thrown below, as application/problem+json
+  app.use(answerProblems(log, kept)) //        what is thrown below, as application/problem+json
   app.use(pin(live)) //                        which revision of services.json?
   app.use(readHead(requestIds)) //             400 what can be read in two ways; one canonical head for all below
   app.use(cors()) //                           whose scripts may read the answer? 204 to preflights
   app.use(ownEndpoints()) //                   the documentation, the issuer, liveness
   app.use(route()) //                          which row of the table? 404, 405
+  app.use(throttle('clients')) //              how often, by address? 429
   app.use(authenticate()) //                   who is calling? 401
+  app.use(throttle('callers')) //              how often, by who calls? 429
   app.use(authorize(now)) //                   may they? 403
+  app.use(admit()) //                          is there room? 503
   app.use(propagate({ trace, via })) //        whom do we name to the service?
   app.use(forward()) //                        where to, and what came back? 502, 503, 504
 

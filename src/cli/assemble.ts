@@ -13,7 +13,11 @@ import { build } from '../kind.ts'
 import { createPress } from '../openapi/press.ts'
 import { createMinter } from '../propagation/minter.ts'
 import type { Store } from '../store/store.ts'
-import { createMetrics } from '../telemetry/metrics.ts'
+import type { Log } from '../telemetry/log.ts'
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
+import type { Limiters } from '../throttling/limiter.ts'
+import { connectRedisLimiters } from '../throttling/redis-buckets.ts'
+import { createLocalLimiters } from '../throttling/token-bucket.ts'
 import type { Tools } from '../tools.ts'
 import { createUpstreams } from '../upstream/upstream.ts'
 
@@ -55,12 +59,15 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     opened.push(() => upstreams.close())
 
     const metrics = createMetrics()
+    const limiters = openLimiters(ephemeral ? { type: 'memory' } : definition.store, metrics, log)
+    opened.push(() => limiters.close())
     const publicUrl = publicUrlOf(definition, port)
     const gatewayTools: GatewayTools = {
       ...tools,
       store,
       metrics,
       keys,
+      limiters,
       upstreams,
       press,
       revocations,
@@ -87,6 +94,13 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     await close()
     throw error
   }
+}
+
+/** Rates are counted where everything else is shared, so that several gateways count together. */
+function openLimiters(store: Definition['store'], metrics: Metrics, log: Log): Limiters {
+  if (store.type !== 'redis') return createLocalLimiters()
+  const { url, prefix } = store
+  return connectRedisLimiters(url, { prefix, log, onInsurance: () => metrics.alarm('rates-counted-alone', 'redis') })
 }
 
 /** How long a revocation is remembered that does not say itself when its token ends. */

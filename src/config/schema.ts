@@ -4,6 +4,8 @@ import { allow } from '../authorization/allow.ts'
 import { issuers, propagators, stores } from '../catalogue.ts'
 import { oneOf } from '../kind.ts'
 import { type IdentityFieldName, identityFieldNames } from '../propagation/identity.ts'
+import { concurrent } from '../throttling/concurrency.ts'
+import { rate } from '../throttling/rate.ts'
 import { upstreamSettings } from '../upstream/settings.ts'
 import { duration, httpUrl, port, size } from '../values.ts'
 
@@ -119,6 +121,21 @@ export type PropagationDefinition = z.output<ReturnType<typeof oneOf<typeof prop
 /* Limits */
 
 const limits = z.strictObject({
+  rate: z
+    .array(rate)
+    .superRefine((rates, context) => {
+      for (const [index, { by, per }] of rates.entries()) {
+        if (rates.findIndex((other) => other.by === by && other.per === per) === index) continue
+        const message = `a rate by ${by} over the same time stands above; keep the stricter one`
+        context.addIssue({ code: 'custom', path: [index], message })
+      }
+    })
+    .optional()
+    .describe(
+      'How often: [{ "requests": 100, "per": "1m", "by": "caller" }]; more is answered with 429. All of them must hold. ' +
+        'Those of a route stand instead of those of the service, and [] lifts them.',
+    ),
+  concurrent: concurrent.optional(),
   body: size()
     .optional()
     .describe('The largest request body, such as "10mb"; more is answered with 413. Default: 10mb.'),
@@ -302,6 +319,7 @@ export const definition = z
 export type Definition = z.output<typeof definition>
 export type ServiceDefinition = Definition['services'][number]
 export type RouteDefinition = ServiceDefinition['routes'][number]
+export type LimitsDefinition = z.output<typeof limits>
 export type SecuritySchemeDefinition = z.output<typeof securityScheme>
 export type IssuerDefinition = Definition['issuers'][string]
 

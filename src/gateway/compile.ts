@@ -9,14 +9,23 @@ import type { TokenIssuer } from '../authentication/token-issuer.ts'
 import { type AllowPolicy, createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
 import { propagators } from '../catalogue.ts'
 import { splitMatch } from '../config/check.ts'
-import type { Definition, RouteDefinition, SecuritySchemeDefinition, ServiceDefinition } from '../config/schema.ts'
+import type {
+  Definition,
+  LimitsDefinition,
+  RouteDefinition,
+  SecuritySchemeDefinition,
+  ServiceDefinition,
+} from '../config/schema.ts'
 import { crossOriginFields } from '../http/cross-origin.ts'
 import { createRequestFields, createResponseFields } from '../http/intermediary.ts'
 import { build } from '../kind.ts'
 import { createIdentityWriter, mappedNames } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
+import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
+import type { Limiters } from '../throttling/limiter.ts'
+import { createRateLimits } from '../throttling/rate.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import type { Route, Service } from './gateway.ts'
+import type { Limits, Route, Service } from './gateway.ts'
 import { Router } from './router.ts'
 
 /** What compiling routes needs to be handed; everything in it outlives the revision or belongs to it. */
@@ -28,6 +37,9 @@ export interface RouteTools {
   readonly cookies: readonly string[]
   readonly revoked: (caller: Caller) => boolean | Promise<boolean>
   readonly minter: Minter
+  readonly limiters: Limiters
+  /** The limit of a service or route that has one in services.json, by the id of its row. */
+  readonly concurrency: ReadonlyMap<string, ConcurrencyLimit>
   readonly now: () => number
   /** A condition could not be evaluated, which denied. */
   readonly policyFailed: (failure: PolicyFailure) => void
@@ -42,7 +54,11 @@ export interface CompiledRoutes {
   routeFor(service: Service, method: string, template: string): Route | undefined
 }
 
-const defaultBodyLimit = 10 * 1_048_576
+const unlimited: Limits = {
+  body: 10 * 1_048_576,
+  rate: { clients: undefined, callers: undefined },
+  concurrent: undefined,
+}
 
 /** Turn the definition into the table of routes. Pure but for what `tools` acquires; throws only for our own defects. */
 export function compileRoutes(definition: Definition, tools: RouteTools): CompiledRoutes {
@@ -67,12 +83,18 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
       upstream: tools.upstream(service),
       definition: service,
     }
-    const own = compileRoute(definition, compiled, undefined, common, tools)
+    const limits = limitsOf(service.name, service.limits, unlimited, tools)
+    const own = compileRoute(definition, compiled, undefined, limits, common, tools)
     router.add('*', compiled.prefix || '/', own)
     router.add('*', `${compiled.prefix}/*`, own)
     for (const exception of service.routes) {
       const { method, template } = splitMatch(exception.match)
-      router.add(method, compiled.prefix + template, compileRoute(definition, compiled, exception, common, tools))
+      const tighter = limitsOf(idOf(service, exception), exception.limits, limits, tools)
+      router.add(
+        method,
+        compiled.prefix + template,
+        compileRoute(definition, compiled, exception, tighter, common, tools),
+      )
     }
     return compiled
   })
@@ -102,7 +124,13 @@ function authenticatorOf(name: string, scheme: SecuritySchemeDefinition, tools: 
   const { now, revoked } = tools
   if (scheme.type === 'apiKey' && scheme.issuers === undefined) {
     const rings = scheme.keys ? [createStaticKeys(scheme.keys), ...tools.keys] : tools.keys
-    return createApiKeyAuthenticator({ scheme: name, location: { in: scheme.in, name: scheme.name }, rings, now })
+    return createApiKeyAuthenticator({
+      scheme: name,
+      location: { in: scheme.in, name: scheme.name },
+      rings,
+      revoked,
+      now,
+    })
   }
   const believed = scheme.issuers ?? [...tools.issuers.keys()]
   return createTokenAuthenticator({
@@ -120,6 +148,7 @@ function compileRoute(
   definition: Definition,
   service: Service,
   exception: RouteDefinition | undefined,
+  limits: Limits,
   common: Common,
   tools: RouteTools,
 ): Route {
@@ -136,7 +165,7 @@ function compileRoute(
     exception?.invalidCredentials ?? base.invalidCredentials ?? 'reject',
   )
   return {
-    id: exception ? `${service.name} ${exception.match}` : service.name,
+    id: exception ? idOf(service, exception) : service.name,
     service,
     ...(exception && { match: exception.match }),
     security: compiled,
@@ -146,8 +175,23 @@ function compileRoute(
     writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
     staticFields: Object.entries(headers).flat(),
     ...crossing([...mappedNames(identity), ...Object.keys(headers)], compiled.public && propagator.unchecked),
-    limits: { body: exception?.limits?.body ?? base.limits?.body ?? defaultBodyLimit },
+    limits,
     ...(exception?.timeouts && { timeouts: { ...base.timeouts, ...definedOnly(exception.timeouts) } }),
+  }
+}
+
+/** How a row of the table is called in logs, limits and explanations. */
+export function idOf({ name }: { readonly name: string }, { match }: Pick<RouteDefinition, 'match'>): string {
+  return `${name} ${match}`
+}
+
+/** What is not written is shared with whoever it is inherited from: routes without a rate of their own count together. */
+function limitsOf(id: string, written: LimitsDefinition | undefined, inherited: Limits, tools: RouteTools): Limits {
+  if (!written) return inherited
+  return {
+    body: written.body ?? inherited.body,
+    rate: written.rate ? createRateLimits(id, written.rate, tools.limiters) : inherited.rate,
+    concurrent: tools.concurrency.get(id) ?? inherited.concurrent,
   }
 }
 

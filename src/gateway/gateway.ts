@@ -12,6 +12,8 @@ import type { DocumentState } from '../openapi/service-document.ts'
 import type { createIdentityWriter } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
 import type { Propagator } from '../propagation/propagator.ts'
+import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
+import type { RateLimits } from '../throttling/rate.ts'
 import type { Timeouts } from '../upstream/exchange.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Documents } from './documents.ts'
@@ -63,6 +65,13 @@ export interface Service {
   readonly definition: ServiceDefinition
 }
 
+export interface Limits {
+  /** Bytes. */
+  readonly body: number
+  readonly rate: RateLimits
+  readonly concurrent: ConcurrencyLimit | undefined
+}
+
 /** One row of the table of routes: everything that happens to a request, decided ahead of time. */
 export interface Route {
   /** `orders` for the service's own row, `orders DELETE /{id}` for an exception. */
@@ -86,7 +95,7 @@ export interface Route {
   readonly responseFields: ReturnType<typeof createResponseFields>
   /** Query parameters that carry credentials and are taken off. */
   readonly withheldParameters: ReadonlySet<string>
-  readonly limits: { readonly body: number }
+  readonly limits: Limits
   /** Instead of those of the service. */
   readonly timeouts?: Timeouts
 }

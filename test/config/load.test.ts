@@ -92,6 +92,26 @@ describe('a services.json that is refused, with the place and what would be righ
       /what a browser sends/,
     )
   }
+  refuses(
+    'the same rate twice',
+    {
+      services: [{ ...orders, limits: { rate: [60, 600].map((requests) => ({ requests, per: '1m' })) } }],
+    },
+    '/services/0/limits/rate/1',
+    /keep the stricter one/,
+  )
+  refuses(
+    'a rate by something that nothing is counted by',
+    { services: [{ ...orders, limits: { rate: [{ requests: 1, per: '1m', by: 'user' }] } }] },
+    '/services/0/limits/rate/0/by',
+    /caller, key, organization/,
+  )
+  refuses(
+    'a limit of no requests at a time',
+    { services: [{ ...orders, limits: { concurrent: 0 } }] },
+    '/services/0/limits/concurrent',
+    /at least one/,
+  )
   refuses('no services', { services: [] }, '/services', /at least one/)
   refuses('no services key', {}, '/services', /missing/)
   refuses(
