@@ -47,8 +47,8 @@ export function check(document: JsonObject): readonly Fault[] {
   walk(document, 'Document', {
     any(node, place) {
       const { kind } = place
-      if (isReference(node) && kind !== 'Schema') return
-      const { later, open } = shapes[kind]
+      const { later, open, referable } = shapes[kind]
+      if (referable && isReference(node)) return
       for (const name of Object.keys(node)) {
         const known = fieldType(kind, name) !== undefined && !later?.includes(name)
         if (!known && !open && !isExtension(name))

@@ -1,4 +1,6 @@
 import { lookup as systemLookup } from 'node:dns'
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import got from 'got'
 import { reachOf } from '../http/special-use.ts'
@@ -50,6 +52,8 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
     return failed('refused', notAllowed, `${host} is not a public address, and services.json does not name it`)
   }
   parsed.hash = ''
+  // One deadline for head and body alike: a backend that drips a byte a second must not hold us.
+  const deadline = AbortSignal.timeout(timeout)
   const stream = got.stream(parsed, {
     dnsLookup: guardedLookup(trusted, options.lookup ?? systemLookup) as never,
     headers: {
@@ -60,8 +64,9 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
     followRedirect: false,
     throwHttpErrors: false,
     retry: { limit: 0 },
-    // One deadline for head and body alike: a backend that drips a byte a second must not hold us.
-    signal: AbortSignal.any([AbortSignal.timeout(timeout), ...(options.signal ? [options.signal] : [])]),
+    // A connection that was kept open would be used again without its address being looked at.
+    agent: { http: new HttpAgent({ keepAlive: false }), https: new HttpsAgent({ keepAlive: false }) },
+    signal: AbortSignal.any([deadline, ...(options.signal ? [options.signal] : [])]),
   })
   try {
     const chunks: Buffer[] = []
@@ -86,7 +91,10 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
     const tag = stream.response!.headers.etag
     return { outcome: 'fetched', bytes: Buffer.concat(chunks, size), etag: typeof tag === 'string' ? tag : undefined }
   } catch (error) {
-    return explain(error as Error & { readonly code?: string }, url, timeout)
+    if (deadline.aborted) {
+      return failed('down', `there was no complete answer within ${timeout} ms`, `${url}: ${(error as Error).message}`)
+    }
+    return explain(error as Error & { readonly code?: string }, url)
   } finally {
     stream.destroy()
   }
@@ -113,15 +121,12 @@ const reasons: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'the connection took too long',
 }
 
-function explain(error: Error & { readonly code?: string }, url: string, timeout: number): Fetched {
+function explain(error: Error & { readonly code?: string }, url: string): Fetched {
   const cause = error.cause as { readonly code?: string } | undefined
   for (const code of [error.code, cause?.code]) {
     if (code === specialUse) return failed('refused', notAllowed, `${url}: ${error.message}`)
     const reason = reasons[code ?? '']
     if (reason !== undefined) return failed('down', reason, `${url}: ${error.message}`)
-  }
-  if (error.name === 'AbortError' || error.name === 'TimeoutError') {
-    return failed('down', `there was no complete answer within ${timeout} ms`, `${url}: ${error.message}`)
   }
   return failed('down', 'the answer could not be read', `${url}: ${error.message}`)
 }

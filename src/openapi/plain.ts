@@ -47,7 +47,8 @@ export function copyPlain<T>(value: T, limits: PlainLimits = plainLimits): T {
     open.add(item)
     let result: unknown
     if (Array.isArray(item)) {
-      result = item.map((member) => copy(member, depth + 1))
+      // Not `map`, which leaves holes where a list has holes.
+      result = Array.from(item, (member) => copy(member, depth + 1))
     } else {
       const object: JsonObject = {}
       for (const key of Object.keys(item)) {

@@ -1,4 +1,5 @@
 import type { JsonObject } from './document.ts'
+import { removeLinks } from './link-removal.ts'
 import { componentText, distinct } from './names.ts'
 import { isObject, items, own, put, renameKeys } from './plain.ts'
 import { decodeFragment, fromPointer, toFragment } from './pointer.ts'
@@ -24,6 +25,7 @@ export interface Renaming {
  */
 export function rename(document: JsonObject, renaming: Renaming, report: Report): void {
   const { service } = renaming
+  removeLinks(document, (link, place) => isLost(link, place, renaming, report))
   const names = componentNames(document, service)
   const removals: Place[] = []
 
@@ -71,20 +73,11 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
       const byDefault = 'x-default-mapping'
       if (Object.hasOwn(node, byDefault)) node[byDefault] = renamed(node[byDefault]) ?? null
     },
-    Link(node, place) {
-      const lost = (what: string) => {
-        report.warning('link-unresolved', `a link was left out: there is no operation ${what}`, pointerOf(place))
-        removals.push(place)
-      }
-      if (typeof node.operationId === 'string') {
-        const id = renaming.idsByOldId.get(node.operationId)
-        if (id === undefined) lost(`"${node.operationId}"`)
-        else node.operationId = id
-      } else if (typeof node.operationRef === 'string') {
-        const [, path = '', method = ''] = fromPointer(decodeFragment(node.operationRef.slice(1)))
-        const published = renaming.publishedPath(path, method)
-        if (published === undefined) lost(`at ${method.toUpperCase()} ${path}`)
-        else node.operationRef = toFragment(['paths', published, method])
+    Link(node) {
+      if (typeof node.operationId === 'string') node.operationId = renaming.idsByOldId.get(node.operationId)
+      else if (typeof node.operationRef === 'string') {
+        const { path, method } = operationAt(node.operationRef)
+        node.operationRef = toFragment(['paths', renaming.publishedPath(path, method)!, method])
       }
     },
     Operation(node) {
@@ -107,6 +100,25 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
     const map = distinct(Object.keys(document.webhooks), componentText)
     document.webhooks = renameKeys(document.webhooks, (name) => `${service}_${map.get(name)}`)
   }
+}
+
+function isLost(link: JsonObject, place: Place, renaming: Renaming, report: Report): boolean {
+  let what: string | undefined
+  if (typeof link.operationId === 'string') {
+    if (!renaming.idsByOldId.has(link.operationId)) what = `"${link.operationId}"`
+  } else if (typeof link.operationRef === 'string') {
+    const { path, method } = operationAt(link.operationRef)
+    if (renaming.publishedPath(path, method) === undefined) what = `at ${method.toUpperCase()} ${path}`
+  }
+  if (what === undefined) return false
+  report.warning('link-unresolved', `a link was left out: there is no operation ${what}`, pointerOf(place))
+  return true
+}
+
+/** What a settled `operationRef` names. */
+function operationAt(reference: string): { path: string; method: string } {
+  const [, path = '', method = ''] = fromPointer(decodeFragment(reference.slice(1)))
+  return { path, method }
 }
 
 /** New names by section and old name. */

@@ -2,11 +2,11 @@ import { parameterAt } from './arrange.ts'
 import type { Digest, DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject, Staleness } from './document.ts'
 import { gatewayResponses } from './gateway-responses.ts'
+import { findLinks, removeLinks } from './link-removal.ts'
 import { copyPlain, isObject, items, own, put } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
 import { prune } from './prune.ts'
 import { createReport } from './report.ts'
-import { type Place, removeAll, walk } from './walk.ts'
 
 /** One service's part of the published document, secured and complete but for what all parts share. Not to be changed. */
 export interface Part {
@@ -121,32 +121,8 @@ function withoutLinksTo<T extends Digest['document']>(hidden: readonly DigestOpe
     const [, path, method] = fromPointer(decodeFragment(link.operationRef.slice(1)))
     return places.has(`${method} ${path}`)
   }
-  const gone = linksOf(document, isGone)
-  if (gone.length === 0) return document
+  if (findLinks(document, isGone).length === 0) return document
   const copy = copyPlain(document)
-  // A reference to a link that goes is removed with it, then references to that one.
-  for (let found = linksOf(copy, isGone); found.length > 0; ) {
-    removeAll(found)
-    found = danglingLinks(copy)
-  }
+  removeLinks(copy, isGone)
   return copy
-}
-
-function linksOf(document: Digest['document'], wanted: (link: JsonObject) => boolean): readonly Place[] {
-  const found: Place[] = []
-  walk(document, 'Document', { Link: (link, place) => void (wanted(link) && found.push(place)) })
-  return found
-}
-
-function danglingLinks(document: Digest['document']): readonly Place[] {
-  const found: Place[] = []
-  const links = isObject(document.components.links) ? document.components.links : {}
-  walk(document, 'Document', {
-    reference(node, place) {
-      if (place.kind !== 'Link') return
-      const [, , name = ''] = fromPointer(decodeFragment(String(node.$ref).slice(1)))
-      if (!Object.hasOwn(links, name)) found.push(place)
-    },
-  })
-  return found
 }

@@ -25,21 +25,21 @@ export function tidy(document: JsonObject, report: Report): void {
   const unusable = new Set<unknown>()
   walk(document, 'Document', {
     any(node, place) {
-      if (isReference(node) && place.kind !== 'Schema') return onlyReference(node)
+      if (shapes[place.kind].referable && isReference(node)) return onlyReference(node)
       // Types first: the rules of a kind rely on them.
       fields(node, place)
       if (rules[place.kind]?.(node, place, report) === false) unusable.add(node)
     },
   })
 
-  // Parents were done before their children turned out to be unusable.
-  if (unusable.size > 0) {
-    walk(document, 'Document', {
-      any(node, place) {
-        for (const name of Object.keys(node)) prune(node, name, fieldType(place.kind, name))
-      },
-    })
-  }
+  // Parents were done before their children turned out to be unusable, or empty.
+  walk(document, 'Document', { Operation: withoutEmptyResponses })
+  if (unusable.size === 0) return
+  walk(document, 'Document', {
+    any(node, place) {
+      for (const name of Object.keys(node)) prune(node, name, fieldType(place.kind, name))
+    },
+  })
 
   function prune(node: JsonObject, name: string, type: FieldType | undefined): void {
     if (type === undefined) return
@@ -52,6 +52,10 @@ export function tidy(document: JsonObject, report: Report): void {
 
   function fields(node: JsonObject, place: Place): void {
     const shape = shapes[place.kind]
+    if (shape.referable && Object.hasOwn(node, '$ref')) {
+      delete node.$ref
+      report.warning('reference-not-text', 'a "$ref" that is not a string was removed', pointerOf(place))
+    }
     for (const name of Object.keys(node)) {
       const type = shape.later?.includes(name) ? undefined : fieldType(place.kind, name)
       if (type === undefined) {
@@ -64,7 +68,7 @@ export function tidy(document: JsonObject, report: Report): void {
         )
         continue
       }
-      const fitted = fit(node[name], type)
+      const fitted = fit(node[name], type, name)
       if (fitted === node[name]) continue
       const what = fitted === undefined ? 'left out' : 'repaired'
       report.warning(
@@ -79,7 +83,7 @@ export function tidy(document: JsonObject, report: Report): void {
 }
 
 /** The same value when it fits, a repaired one, or undefined when it cannot be used. */
-function fit(value: unknown, type: FieldType): unknown {
+function fit(value: unknown, type: FieldType, name: string): unknown {
   switch (type) {
     case 'data':
       return value
@@ -89,17 +93,13 @@ function fit(value: unknown, type: FieldType): unknown {
     case 'flag':
       if (value === 'true') return true
       return value === 'false' ? false : typeof value === 'boolean' ? value : undefined
-    case 'number':
-      return typeof value === 'number' ? value : undefined
     case 'texts': {
       const list = typeof value === 'string' ? [value] : value
       if (!Array.isArray(list)) return undefined
       return list.every((item) => typeof item === 'string') ? list : list.filter((item) => typeof item === 'string')
     }
     case 'textMap':
-      return onlyMembers(value, (member) => typeof member === 'string')
-    case 'dataMap':
-      return isObject(value) ? value : undefined
+      return onlyMembers(allText(value), (member) => typeof member === 'string')
   }
   const schema = type.startsWith('Schema')
   const usable = (item: unknown) => isObject(item) || (schema && typeof item === 'boolean')
@@ -109,7 +109,18 @@ function fit(value: unknown, type: FieldType): unknown {
   }
   // `dependencies` of older drafts names properties as well as schemas.
   if (type.endsWith('{}')) return onlyMembers(value, (member) => usable(member) || (schema && Array.isArray(member)))
-  return usable(value) || (schema && Array.isArray(value)) ? value : undefined
+  // It was a list of schemas before 2020-12; the rule for schemas sees to that.
+  return usable(value) || (name === 'items' && Array.isArray(value)) ? value : undefined
+}
+
+/** Numbers and truth values are text in the making. */
+function allText(value: unknown): unknown {
+  if (!isObject(value) || Object.values(value).every((member) => typeof member === 'string')) return value
+  const texts: JsonObject = {}
+  for (const [name, member] of members(value)) {
+    put(texts, name, typeof member === 'number' || typeof member === 'boolean' ? String(member) : member)
+  }
+  return texts
 }
 
 function onlyMembers(value: unknown, usable: (member: unknown) => boolean): unknown {
@@ -192,10 +203,6 @@ const rules: { readonly [K in Kind]?: Rule } = {
       }
     }
   },
-  Operation(operation) {
-    const { responses } = operation
-    if (isObject(responses) && Object.keys(responses).every(isExtension)) delete operation.responses
-  },
   Example(example) {
     if (Object.hasOwn(example, 'value')) delete example.externalValue
     else if (Object.hasOwn(example, 'externalValue') && publicUrl(example.externalValue) === undefined) {
@@ -245,6 +252,11 @@ const rules: { readonly [K in Kind]?: Rule } = {
     }
     if (Object.hasOwn(schema, 'enum') && !Array.isArray(schema.enum)) delete schema.enum
   },
+}
+
+function withoutEmptyResponses(operation: JsonObject): void {
+  const { responses } = operation
+  if (isObject(responses) && Object.keys(responses).every(isExtension)) delete operation.responses
 }
 
 function schemaOrContent(node: JsonObject): void {

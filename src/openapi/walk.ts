@@ -10,8 +10,8 @@ import { toPointer } from './pointer.ts'
  * OpenAPI 3.1 with JSON Schema 2020-12 (and the words of older drafts), plus the child objects of 3.2, which have to
  * be walked before they are lowered.
  *
- * A field is `text`, `flag`, `number`, `texts`, `data` (anything, never looked into), an object of this table,
- * a list of them (`Tag[]`), or a map from names to them (`Schema{}`).
+ * A field is `text`, `flag`, `texts`, `textMap`, `data` (anything, never looked into), an object of this table, a list
+ * of them (`Tag[]`), or a map from names to them (`Schema{}`).
  */
 export type Kind =
   | 'Document'
@@ -44,7 +44,7 @@ export type Kind =
   | 'OAuthFlow'
   | 'Requirement'
 
-type Value = 'text' | 'flag' | 'number' | 'texts' | 'data' | 'textMap' | 'dataMap'
+type Value = 'text' | 'flag' | 'texts' | 'textMap' | 'data'
 export type FieldType = Value | Kind | `${Kind}[]` | `${Kind}{}`
 
 export interface Shape {
@@ -234,7 +234,7 @@ export const shapes: Readonly<Record<Kind, Shape>> = {
     fields: {
       operationRef: 'text',
       operationId: 'text',
-      parameters: 'dataMap',
+      parameters: 'textMap',
       requestBody: 'data',
       description: 'text',
       server: 'Server',
