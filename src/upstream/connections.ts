@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { LookupFunction, Socket } from 'node:net'
 import { buildConnector, Client } from 'undici'
 
 /** Somebody who waits for a connection. */
@@ -8,8 +8,6 @@ export interface Waiter {
 
 /** Largest head of an answer, in bytes. */
 const largestHead = 16_384
-
-const transport = { allowH2: false, timeout: 0, keepAliveInitialDelay: 15_000 } as const
 
 /**
  * The connections to one target: a stack of idle ones, the last used on top.
@@ -24,13 +22,16 @@ export class Connections {
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
   readonly #waiting = new Set<Waiter>()
-  readonly #connector = buildConnector(transport)
+  readonly #transport: buildConnector.BuildOptions
+  readonly #connector: buildConnector.connector
   #closing = false
 
   /** `most`: connections open at a time; who comes later waits. */
-  constructor(origin: string, most: number) {
+  constructor(origin: string, most: number, lookup?: LookupFunction) {
     this.#origin = origin
     this.#most = most
+    this.#transport = { allowH2: false, timeout: 0, keepAliveInitialDelay: 15_000, ...(lookup && { lookup }) }
+    this.#connector = buildConnector(this.#transport)
   }
 
   get size(): number {
@@ -55,7 +56,7 @@ export class Connections {
 
   /** A connection that will not come back, for a protocol in which either end may finish before the other. */
   dedicated(): Connection {
-    return new Connection(this, this.#origin, buildConnector({ ...transport, allowHalfOpen: true }))
+    return new Connection(this, this.#origin, buildConnector({ ...this.#transport, allowHalfOpen: true }))
   }
 
   /** Stop waiting. */

@@ -419,7 +419,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     const who = code === 'internal-error' || code === 'overloaded' ? 'gateway' : 'upstream'
     if (who === 'upstream') target.state.failed(code)
     const next = this.#mayRepeat(code) ? this.#service.choose(this.#request.affinity, target) : undefined
-    if (next && this.#service.budget.withdraw()) {
+    // Who could not be reached just now is not tried again at once.
+    if (next && (this.#controller || next !== target) && this.#service.budget.withdraw()) {
       this.#abandon()
       this.#attempt(next)
     } else {

@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net'
+import { connect, type LookupFunction, type Socket } from 'node:net'
 import { Client } from 'undici'
 
 export interface HealthSettings {
@@ -11,6 +11,13 @@ export interface HealthSettings {
   /** Failed probes in a row that take a target out, and good ones that bring it back. */
   readonly unhealthyAfter: number
   readonly healthyAfter: number
+}
+
+/** What asking a target needs. */
+export interface HealthTools {
+  readonly lookup: LookupFunction
+  /** A number from 0 up to 1. */
+  readonly chance: () => number
 }
 
 /** A probe's answer beyond this is not read. */
@@ -32,18 +39,18 @@ export class Prober {
   healthy = true
 
   /** `changed` is told why a target is unhealthy, or undefined when it is healthy again. */
-  constructor(url: string, settings: HealthSettings, chance: () => number, changed: (why: string | undefined) => void) {
+  constructor(url: string, settings: HealthSettings, tools: HealthTools, changed: (why: string | undefined) => void) {
     const { origin, pathname } = new URL(url)
     this.#client = new Client(origin, {
+      connect: { allowH2: false, timeout: settings.timeout, lookup: tools.lookup },
       allowH2: false,
-      connectTimeout: settings.timeout,
       headersTimeout: settings.timeout,
       bodyTimeout: settings.timeout,
       maxHeaderSize: 16_384,
     })
     this.#path = pathname.replace(/\/$/, '') + settings.path
     this.#settings = settings
-    this.#chance = chance
+    this.#chance = tools.chance
     this.#changed = changed
     void this.#probe()
   }
@@ -102,13 +109,15 @@ const longestKnock = 1_000
 export class Knocker {
   readonly #host: string
   readonly #port: number
+  readonly #lookup: LookupFunction
   readonly #opened: () => void
   #timer: NodeJS.Timeout | undefined
   #socket: Socket | undefined
 
-  constructor({ hostname, port, protocol }: URL, opened: () => void) {
+  constructor({ hostname, port, protocol }: URL, { lookup }: HealthTools, opened: () => void) {
     this.#host = hostname.replace(/^\[|\]$/g, '')
     this.#port = Number(port) || (protocol === 'https:' ? 443 : 80)
+    this.#lookup = lookup
     this.#opened = opened
   }
 
@@ -127,7 +136,7 @@ export class Knocker {
 
   #knock(): void {
     this.#timer = undefined
-    const socket = connect({ host: this.#host, port: this.#port })
+    const socket = connect({ host: this.#host, port: this.#port, lookup: this.#lookup })
     this.#socket = socket
     socket.unref()
     socket.setTimeout(longestKnock, () => socket.destroy())

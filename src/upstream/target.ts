@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net'
 import type { ProblemCode } from '../http/problem.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Breaker, type BreakerSettings, type BreakerState } from './breaker.ts'
@@ -32,6 +33,11 @@ export interface TargetTools {
   readonly chance: () => number
 }
 
+/** What all targets of a process share. */
+export interface TargetContext extends TargetTools {
+  readonly lookup: LookupFunction
+}
+
 /** Answers that say that a target cannot serve, though it is there. */
 const sickStatus: ReadonlySet<number> = new Set([502, 503, 504])
 
@@ -54,15 +60,15 @@ export class TargetState {
   #returnedAt = 0
   #closed = false
 
-  constructor(service: string, settings: TargetSettings, tools: TargetTools) {
+  constructor(service: string, settings: TargetSettings, tools: TargetContext) {
     const url = new URL(settings.url)
     this.#facts = { service, target: url.origin }
     this.#settings = settings
     this.#tools = tools
-    this.connections = new Connections(url.origin, settings.connections)
+    this.connections = new Connections(url.origin, settings.connections, tools.lookup)
     this.#breaker = new Breaker(settings.breaker, tools.clock, (state) => this.#report(state))
-    this.#knocker = new Knocker(url, () => this.#breaker.reachable())
-    this.#prober = settings.health && new Prober(settings.url, settings.health, tools.chance, (why) => this.#judge(why))
+    this.#knocker = new Knocker(url, tools, () => this.#breaker.reachable())
+    this.#prober = settings.health && new Prober(settings.url, settings.health, tools, (why) => this.#judge(why))
   }
 
   get healthy(): boolean {

@@ -3,6 +3,7 @@ import type { Affinity, Balancer } from './balancers/balancer.ts'
 import type { BreakerState } from './breaker.ts'
 import type { Outcome, Service, Timeouts } from './exchange.ts'
 import { type Forward, forward } from './forward.ts'
+import { createLookup } from './lookup.ts'
 import { fetchPart, type Part, type PartRequest } from './part.ts'
 import { RetryBudget, type RetrySettings } from './retry.ts'
 import { balancers, type UpstreamSettings } from './settings.ts'
@@ -130,6 +131,7 @@ export interface Upstreams {
 export function createUpstreams(tools: TargetTools): Upstreams {
   const watch = new Watch(tools.clock)
   const tunnels = new Tunnels()
+  const context = { ...tools, lookup: createLookup(tools.clock) }
   const states = new Map<string, { readonly state: TargetState; users: number }>()
 
   const acquireState = (name: string, settings: TargetSettings) => {
@@ -139,7 +141,7 @@ export function createUpstreams(tools: TargetTools): Upstreams {
       known.users += 1
       return { state: known.state, key }
     }
-    const state = new TargetState(name, settings, tools)
+    const state = new TargetState(name, settings, context)
     states.set(key, { state, users: 1 })
     return { state, key }
   }
