@@ -49,7 +49,7 @@ export interface JwtVerifier {
   verifyParsed(token: string, parsed: StrictJwt | MalformedJwt, observe?: Observe): Promise<Verification>
   /**
    * The judgement on the claims of a token that nobody signed, for simulations. What an issuer always writes is filled
-   * in where it is left out: `iss`, `aud`, `iat`, `exp`.
+   * in where it is left out: `iss`, `aud`, `iat`, `exp`, and what the profile asks for besides `sub`.
    */
   simulate(claims: Readonly<Record<string, unknown>>): JudgedClaims | TokenRefusal
 }
@@ -143,10 +143,11 @@ export function createJwtVerifier({ issuers, now, idTokens, method }: JwtVerifie
     const { iss = issuers[0]!.profile.issuer } = given
     const known = typeof iss === 'string' ? profiles.get(iss) : undefined
     if (known === undefined) return refused('issuer', iss)
-    const { audiences, maxLifetime, types } = known.issuer.profile
+    const { audiences, maxLifetime, types, requiredClaims } = known.issuer.profile
     const { iat = Math.floor(now() / 1_000) } = given
     const end = typeof iat === 'number' ? { exp: iat + Math.min(simulatedLifetime, maxLifetime) } : {}
-    const claims = { iss, aud: audiences[0], iat, ...end, ...given }
+    const ids = Object.fromEntries(requiredClaims.filter((name) => name !== 'sub').map((name) => [name, 'simulated']))
+    const claims = { ...ids, iss, aud: audiences[0], iat, ...end, ...given }
     return judge(
       known.policy,
       claims,

@@ -1,9 +1,11 @@
 import { watch } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { createAdmin } from '../admin/admin.ts'
+import { readAdminPage } from '../admin/page.ts'
 import { createApp } from '../app.ts'
 import { type Environment, InvalidConfiguration, loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
+import { createDecisions } from '../gateway/decisions.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
 import { CannotListen, Listener } from '../server.ts'
@@ -81,8 +83,9 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     const unwatch = watchFile(config, reload, log)
     opened.push(unwatch)
 
-    back.serve(createAdmin({ live, metrics, log }).callback())
-    front.serve(createApp({ live, metrics, log, now }).callback())
+    const decisions = createDecisions()
+    back.serve(createAdmin({ ...assembly, decisions, host: admin.host, page: await readAdminPage() }).callback())
+    front.serve(createApp({ live, metrics, decisions, log, now }).callback())
     return {
       publicUrl: live.current.publicUrl,
       url: `http://${hostInUrl(listen.host)}:${front.port}`,

@@ -72,7 +72,7 @@ export interface ExplainTools extends OutboundTools {
 
 export type Explain = (gateway: Gateway, asked: z.output<typeof inquiry>) => Promise<Explanation>
 
-type Progress = { -readonly [Key in keyof Explanation]?: Explanation[Key] }
+type Progress = { -readonly [Part in keyof Explanation]: Explanation[Part] }
 
 /**
  * What the gateway would do with a request, and why. The steps are those of `app.ts`, by the same functions, up to the
@@ -86,6 +86,7 @@ export function createExplain(tools: ExplainTools): Explain {
     const mask = createMask(gateway.authenticators)
     const progress: Progress = {
       at: new Date(tools.now()).toISOString(),
+      outcome: 'refused',
       request: { method: asked.method, path: asked.path.split('?')[0]!, client: asked.address },
     }
     let step: ExplainedProblem['step'] = 'read'
@@ -94,7 +95,7 @@ export function createExplain(tools: ExplainTools): Explain {
       const head = readHead(gateway, asked, guard, tools.id())
       progress.request = requestOf(head, mask)
 
-      if (isAnsweredHere(gateway, head)) return { ...progress, outcome: 'answered' } as Explanation
+      if (isAnsweredHere(gateway, head)) return { ...progress, outcome: 'answered' }
 
       step = 'route'
       const found = findRoute(gateway, head)
@@ -118,10 +119,10 @@ export function createExplain(tools: ExplainTools): Explain {
 
       step = 'forward'
       progress.forward = await forwardOf(state, tools, mask)
-      return { ...progress, outcome: 'forwarded' } as Explanation
+      return { ...progress, outcome: 'forwarded' }
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      return { ...progress, outcome: 'refused', problem: problemOf(error, step) } as Explanation
+      return { ...progress, problem: problemOf(error, step) }
     }
   }
 }
@@ -215,14 +216,13 @@ function problemOf(problem: Problem, step: ExplainedProblem['step']): ExplainedP
   }
 }
 
-function routeOf({ router }: Gateway, found: Found<Route>, { path }: RequestHead): ExplainedRoute {
+function routeOf({ router }: Gateway, found: Found<Route>, { method, path }: RequestHead): ExplainedRoute {
   const { id, service } = found.value
   const losers: ExplainedRoute['losers'][number][] = []
-  let won = false
-  for (const { value } of router.candidates(path)) {
-    if (value === found.value) won = true
-    else if (losers.every((loser) => loser.id !== value.id))
-      losers.push({ id: value.id, reason: won ? 'less-specific' : 'method' })
+  for (const { value, method: pattern } of router.candidates(path)) {
+    if (value === found.value || losers.some((loser) => loser.id === value.id)) continue
+    const fits = pattern === '*' || pattern === method || (pattern === 'GET' && method === 'HEAD')
+    losers.push({ id: value.id, reason: fits ? 'less-specific' : 'method' })
   }
   return {
     id,

@@ -28,6 +28,7 @@ export const problems = {
   'cross-site-request': { status: 403, title: 'The request comes from another site' },
   'not-found': { status: 404, title: 'Nothing answers at this path' },
   'method-not-allowed': { status: 405, title: 'The method is not offered at this path' },
+  conflict: { status: 409, title: 'The thing is in a state that does not allow this' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   'body-too-large': { status: 413, title: 'The request body is too large' },
   'target-too-long': { status: 414, title: 'The request target is too long' },

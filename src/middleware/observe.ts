@@ -1,6 +1,7 @@
+import { IdentificationRefused } from '../authentication/identify.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { Step } from './state.ts'
+import type { State, Step } from './state.ts'
 
 /**
  * One log line and one measurement a request, when its answer has ended or its client has left.
@@ -34,6 +35,7 @@ export function observe(log: Log, metrics: Metrics): Step {
           client: head?.client.address,
           subject: identification?.caller.subject,
           problem: problem?.code,
+          ...(problem && refusalOf(ctx.state)),
           upstream: outcome && {
             status: outcome.status,
             ms: outcome.firstByte && round(outcome.firstByte),
@@ -47,6 +49,22 @@ export function observe(log: Log, metrics: Metrics): Step {
         'request',
       )
     }
+  }
+}
+
+/** What every scheme said about a request that was refused, and the row of `allow` that did not hold. */
+function refusalOf({ problem, identification }: State) {
+  const verdicts = problem instanceof IdentificationRefused ? problem.verdicts : identification?.verdicts
+  return {
+    verdicts:
+      verdicts &&
+      Object.fromEntries(
+        verdicts.map(({ scheme, authentication }) => [
+          scheme,
+          authentication.outcome === 'rejected' ? authentication.reason : authentication.outcome,
+        ]),
+      ),
+    row: problem.members['row'],
   }
 }
 

@@ -10,8 +10,9 @@ const guarded = { 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-stor
 /**
  * Whatever is thrown below becomes an `application/problem+json` answer (RFC 9457). A `Problem` says its own status;
  * anything else is our defect: logged whole, answered as a bare 500. Once the head is out only the connection can tell.
+ * `keep` hears of each one before it is answered.
  */
-export function answerProblems(log: Log): Middleware<State> {
+export function answerProblems(log: Log, keep: (state: State, problem: Problem) => void): Middleware<State> {
   return async function problems(ctx, next) {
     try {
       await next()
@@ -25,6 +26,7 @@ export function answerProblems(log: Log): Middleware<State> {
         return
       }
       if (!(error instanceof Problem)) log.error({ err: error, id: ctx.state.id }, 'unexpected failure')
+      else keep(ctx.state, error)
       answer(ctx, asProblem(error))
     }
     if (ctx.respond !== false && !ctx.res.headersSent && ctx.body === undefined && ctx.status === 404) {

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto'
+import type Router from '@koa/router'
+import { z } from 'zod'
+import type { TokenAuthenticator } from '../authentication/bearer.ts'
+import type { Decisions } from '../gateway/decisions.ts'
+import { createExplain, inquiry } from '../gateway/explain.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Live } from '../gateway/live.ts'
+import { Problem } from '../http/problem.ts'
+import { createTracing } from '../http/trace-context.ts'
+import { createVia } from '../http/via.ts'
+import { readJson } from './read-json.ts'
+
+export interface ExplainEndpointTools {
+  readonly live: Live<Gateway>
+  readonly decisions: Decisions
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+}
+
+const inspection = z.strictObject({
+  token: z.string().min(1, 'a token to look at').describe('A token as it stands behind "Bearer".'),
+})
+
+const longestList = 100
+
+/** `/explain`: what would be done with a request. `/inspect`: what each scheme says of a token. `/decisions`: past refusals. */
+export function explainEndpoints(router: Router, { live, decisions, now }: ExplainEndpointTools): void {
+  const explain = createExplain({
+    now,
+    id: () => `explained-${randomBytes(8).toString('hex')}`,
+    trace: createTracing(randomBytes),
+    via: createVia(`explained-${randomBytes(8).toString('hex')}`),
+  })
+
+  router.post('/explain', async (ctx) => {
+    ctx.body = await explain(live.current, await readJson(ctx, inquiry))
+  })
+
+  router.post('/inspect', async (ctx) => {
+    const { token } = await readJson(ctx, inspection)
+    const schemes = [...live.current.authenticators.values()].filter(isTokenAuthenticator)
+    ctx.body = {
+      schemes: await Promise.all(
+        schemes.map(async (authenticator) => {
+          const { caller, ...explanation } = await authenticator.explain(token.trim())
+          return {
+            scheme: authenticator.scheme,
+            ...explanation,
+            ...(caller && { caller: { ...caller, claims: undefined } }),
+          }
+        }),
+      ),
+    }
+  })
+
+  router.get('/decisions', (ctx) => {
+    ctx.body = {
+      decisions: decisions
+        .list()
+        .slice(0, longestList)
+        .map(({ id, explanation: { at, request, route, problem } }) => ({
+          id,
+          at,
+          method: request.method,
+          path: request.path,
+          route: route?.id,
+          status: problem?.status,
+          code: problem?.code,
+        })),
+    }
+  })
+  router.get('/decisions/:id', (ctx) => {
+    const explanation = decisions.find(ctx.params['id']!)
+    if (!explanation)
+      throw new Problem('not-found', 'No refusal of this id is kept: the last 1,000 answers of 401, 403 and 429 are')
+    ctx.body = explanation
+  })
+}
+
+function isTokenAuthenticator(authenticator: object): authenticator is TokenAuthenticator {
+  return 'explain' in authenticator
+}

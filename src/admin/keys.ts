@@ -1,0 +1,70 @@
+import type Router from '@koa/router'
+import { z } from 'zod'
+import { keyRequest, overlap } from '../authentication/key-request.ts'
+import type { KeyStore } from '../authentication/key-store.ts'
+import type { Revocations } from '../authentication/revocation.ts'
+import { Problem } from '../http/problem.ts'
+import { readJson } from './read-json.ts'
+
+export interface KeyTools {
+  readonly keys: KeyStore
+  readonly revocations: Revocations
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+}
+
+const rotation = z.strictObject({ overlap })
+
+const name = z.string().min(1).max(1_024)
+const until = { issuer: name.optional(), until: z.int().min(0).optional() }
+const revocation = z.union(
+  [
+    z.strictObject({ tokenId: name, ...until }),
+    z.strictObject({ family: name, ...until }),
+    z.strictObject({ subject: name, ...until }),
+  ],
+  'name one of tokenId, family and subject, and if need be the issuer',
+)
+
+/** `/keys`: API keys of the store. `/revocations`: what is no longer believed. */
+export function keyEndpoints(router: Router, { keys, revocations, now }: KeyTools): void {
+  const request = keyRequest(now)
+
+  router.get('/keys', async (ctx) => {
+    const owner = ctx.query['owner']
+    ctx.body = { keys: await keys.list(typeof owner === 'string' ? { owner } : {}) }
+  })
+  router.post('/keys', async (ctx) => {
+    ctx.body = await keys.create(await readJson(ctx, request))
+    ctx.status = 201
+  })
+  router.post('/keys/:id/rotate', async (ctx) => {
+    const id = ctx.params['id']!
+    const { outcome, ...rest } = await keys.rotate(id, (await readJson(ctx, rotation)).overlap)
+    if (outcome === 'rotated') {
+      ctx.body = rest
+      ctx.status = 201
+      return
+    }
+    const { reason } = rest as { readonly reason: string }
+    if (reason === 'unknown') throw unknownKey(id)
+    throw new Problem('conflict', `The key is ${reason}; create a new one`)
+  })
+  router.delete('/keys/:id', async (ctx) => {
+    const id = ctx.params['id']!
+    if (!(await keys.revoke(id))) throw unknownKey(id)
+    ctx.status = 204
+  })
+
+  router.get('/revocations', (ctx) => {
+    ctx.body = { revocations: revocations.list() }
+  })
+  router.post('/revocations', async (ctx) => {
+    await revocations.revoke(await readJson(ctx, revocation))
+    ctx.status = 204
+  })
+}
+
+function unknownKey(id: string): Problem {
+  return new Problem('not-found', `There is no key with the id "${id}"; GET /keys lists them`)
+}
