@@ -16,7 +16,6 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
 COPY --from=build /app/dist ./dist
-COPY src/docs/page ./dist/src/docs/page
 RUN mkdir data && chown node:node data
 USER node
 VOLUME /app/data

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { describe, test } from 'node:test'
+import { run } from '../src/cli/run.ts'
 import { readDefinition } from '../src/config/load.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -33,6 +34,17 @@ describe('what is written about the project', () => {
     const { scripts } = JSON.parse(read('package.json'))
     const named = [...`${read('README.md')}${read('CONTRIBUTING.md')}`.matchAll(/npm (?:run )?(start|test|[a-z]+)\b/g)]
     for (const [call, name] of named) if (name !== 'ci' && name !== 'run') assert.ok(name! in scripts, call)
+  })
+
+  test('every command that is shown exists', async () => {
+    const said: string[] = []
+    const terminal = { environment: {}, out: (text: string) => void said.push(text), err: () => {} }
+    assert.equal(await run(['help'], terminal), 0)
+    for (const page of pages) {
+      const shown = read(page).matchAll(/(?:npm run sallyport --|npx sallyport|node dist\/src\/main\.js) ([a-z]+)/g)
+      for (const [call, name] of shown)
+        assert.match(said.join(), new RegExp(`^ {2}${name}\\b`, 'm'), `${page}: ${call}`)
+    }
   })
 
   test('decisions are numbered without a gap', () => {
