@@ -1,5 +1,7 @@
 import { introspectionIssuer, oidcIssuer, secretIssuer } from './authentication/issuers.ts'
 import { embedded } from './issuer/issuer.ts'
+import { clientCredentials } from './propagation/client-credentials.ts'
+import { exchange } from './propagation/exchange.ts'
 import { gatewayJwt } from './propagation/gateway-jwt.ts'
 import { none } from './propagation/none.ts'
 import { passthrough } from './propagation/passthrough.ts'
@@ -19,7 +21,7 @@ import { sqliteStore } from './store/sqlite.ts'
 export const issuers = [embedded, oidcIssuer, secretIssuer, introspectionIssuer] as const
 
 /** `forward.credentials`: what a service gets to see of the caller's credential. */
-export const propagators = [passthrough, none, gatewayJwt, fixed] as const
+export const propagators = [passthrough, none, gatewayJwt, exchange, clientCredentials, fixed] as const
 
 /** `store.type`: where the gateway keeps what it must remember. */
 export const stores = [sqliteStore, memory, redis] as const

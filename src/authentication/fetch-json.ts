@@ -17,9 +17,13 @@ export type FetchJson = (request: JsonRequest) => Promise<unknown>
 
 /** The issuer gave no usable answer. For the log, never for a caller: the message names addresses. */
 export class FetchFailed extends Error {
-  constructor(url: string, complaint: string, options?: ErrorOptions) {
+  /** The status of the answer, when it was the status that was wrong. */
+  readonly status: number | undefined
+
+  constructor(url: string, complaint: string, options: ErrorOptions & { readonly status?: number } = {}) {
     super(`${url}: ${complaint}`, options)
     this.name = 'FetchFailed'
+    this.status = options.status
   }
 }
 
@@ -32,7 +36,8 @@ const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i
  * answer cannot become a large one.
  */
 export const fetchJson: FetchJson = async function fetchJson({ url, form, headers, timeout = 3_000 }) {
-  const fail = (complaint: string, cause?: unknown) => new FetchFailed(url, complaint, { cause })
+  const fail: Fail = (complaint, cause, status) =>
+    new FetchFailed(url, complaint, { cause, ...(status !== undefined && { status }) })
   const stream = got.stream(url, {
     method: form ? 'POST' : 'GET',
     ...(form && { form }),
@@ -78,8 +83,10 @@ interface AnswerHead {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
-function complainAboutHead({ statusCode, headers }: AnswerHead, fail: (complaint: string) => FetchFailed): void {
-  if (statusCode !== 200) throw fail(`status ${statusCode} where 200 was expected`)
+type Fail = (complaint: string, cause?: unknown, status?: number) => FetchFailed
+
+function complainAboutHead({ statusCode, headers }: AnswerHead, fail: Fail): void {
+  if (statusCode !== 200) throw fail(`status ${statusCode} where 200 was expected`, undefined, statusCode)
   const { 'content-type': type, 'content-encoding': encoding } = headers
   if (!jsonType.test(String(type))) throw fail(`media type ${type} where JSON was expected`)
   if (encoding !== undefined && encoding !== 'identity') throw fail(`content coding ${encoding} was not asked for`)

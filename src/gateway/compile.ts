@@ -21,6 +21,7 @@ import { createRequestFields, createResponseFields } from '../http/intermediary.
 import { build } from '../kind.ts'
 import { createIdentityWriter, mappedNames } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
+import type { Propagator } from '../propagation/propagator.ts'
 import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { Limiters } from '../throttling/limiter.ts'
 import { createRateLimits } from '../throttling/rate.ts'
@@ -68,6 +69,8 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
   const common: Common = {
     authenticators,
     crossing: createCrossings(authenticators, tools.cookies, definition.gateway.cors.origins.length > 0),
+    // Routes that agree share one, because it keeps the tokens it has got.
+    propagator: shared((settings: { readonly type: string }) => build(propagators, settings, tools)),
     policies: createPolicies({
       rolePermissions: definition.roles,
       credentials: [...authenticators.values()].map(({ location }) => location),
@@ -111,11 +114,23 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
   }
 }
 
+/** Made once for each different settings. */
+function shared<Settings, Product>(make: (settings: Settings) => Product): (settings: Settings) => Product {
+  const made = new Map<string, Product>()
+  return (settings) => {
+    const key = JSON.stringify(settings)
+    const known = made.get(key) ?? make(settings)
+    made.set(key, known)
+    return known
+  }
+}
+
 /** What all routes of one revision share. */
 interface Common {
   readonly authenticators: ReadonlyMap<string, Authenticator>
   readonly crossing: ReturnType<typeof createCrossings>
   readonly policies: Policies
+  propagator(settings: { readonly type: string }): Propagator
 }
 
 const anySegment = '\u{0}'
@@ -156,7 +171,7 @@ function compileRoute(
   const base = service.definition
   const security = exception?.security ?? base.security ?? definition.security ?? []
   const forward = { ...base.forward, ...exception?.forward }
-  const propagator = build(propagators, forward.credentials ?? { type: 'passthrough' }, tools)
+  const propagator = common.propagator(forward.credentials ?? { type: 'passthrough' })
   const identity = forward.identity ?? true
   const headers = { ...base.forward?.headers, ...exception?.forward?.headers }
   const compiled = compileSecurity(

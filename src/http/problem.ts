@@ -25,6 +25,7 @@ export const problems = {
   'insufficient-permission': { status: 403, title: 'The caller lacks a permission' },
   'insufficient-scope': { status: 403, title: 'The access token lacks a scope' },
   'policy-denied': { status: 403, title: 'A policy refuses the request' },
+  'token-refused': { status: 403, title: 'The caller gets no token for the service' },
   'cross-site-request': { status: 403, title: 'The request comes from another site' },
   'not-found': { status: 404, title: 'Nothing answers at this path' },
   'method-not-allowed': { status: 405, title: 'The method is not offered at this path' },
