@@ -81,8 +81,9 @@ function docsPage(ctx: StepContext): void {
   if (!asset) throw new Problem('not-found', 'The documentation page has no such file')
   ctx.set(asset.fields)
   if (asset.status !== 200) {
-    ctx.status = asset.status
+    // The body first: Koa makes 204 of an empty one.
     ctx.body = null
+    ctx.status = asset.status
     return
   }
   send(ctx, asset)

@@ -25,9 +25,10 @@ export function send(ctx: StepContext, representation: Representation): void {
     return
   }
   ctx.status = 200
-  const coding = gzip || brotli ? ctx.acceptsEncodings('br', 'gzip', 'identity') : 'identity'
+  // One by one: asked for all at once, Koa takes the client's order, and every browser names gzip first.
+  const coding = brotli && ctx.acceptsEncodings('br') ? 'br' : gzip && ctx.acceptsEncodings('gzip') ? 'gzip' : undefined
   const coded = coding === 'br' ? brotli : coding === 'gzip' ? gzip : undefined
-  if (coded) ctx.set('Content-Encoding', String(coding))
+  if (coding) ctx.set('Content-Encoding', coding)
   ctx.set('Content-Type', type)
   ctx.body = coded ?? body
 }
