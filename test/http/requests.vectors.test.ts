@@ -9,24 +9,9 @@ import { foldName } from '../../src/http/reserved-fields.ts'
 import { skipWithoutShared, vectors } from '../vectors.ts'
 import { guestFields, type Received, startBackend, startFront } from './front.ts'
 import { exchange, until } from './raw.ts'
+import { faults, type Observation, type RequestCase, wanted } from './verdicts.ts'
 
 /** Every attack of the shared vectors against a real front with a real backend behind it, each case with a pair of its own. */
-
-interface RequestCase {
-  readonly id: string
-  readonly cls: string
-  readonly title: string
-  readonly bytes_b64: string
-  readonly verdict: 'refuse' | 'one' | 'two' | 'either'
-}
-
-interface Observation {
-  readonly statuses: readonly number[]
-  readonly closed: boolean
-  readonly received: readonly Received[]
-}
-
-const wanted = { one: 1, two: 2 } as const
 
 /** Sends the bytes to a front of their own. `expected` requests are waited for, then whatever should not come. */
 async function observe(bytes: Buffer, expected: number): Promise<Observation> {
@@ -42,27 +27,6 @@ async function observe(bytes: Buffer, expected: number): Promise<Observation> {
     front.close()
     backend.close()
   }
-}
-
-/** Why a case is broken: the rules of the runner that comes with the vectors. */
-function faults(verdict: RequestCase['verdict'], { statuses, received }: Observation): string[] {
-  const found: string[] = []
-  const count = received.length
-  if (received.some(({ method }) => method === 'PARSE-ERROR'))
-    found.push('the backend could not parse what was forwarded')
-  if (received.some(({ url, raw }) => url.includes('smuggled') || raw.some((name) => /^x-smuggled$/i.test(name)))) {
-    found.push('a smuggled request was forwarded')
-  }
-  if (verdict === 'refuse' && count > 0) found.push(`${count} forwarded`)
-  if (verdict === 'refuse' && statuses.some((status) => status >= 200 && status < 300))
-    found.push('answered with success')
-  if (verdict === 'one' || verdict === 'two') {
-    if (count !== wanted[verdict]) found.push(`${count} forwarded, not ${wanted[verdict]}`)
-    if (statuses.filter((status) => status === 200).length !== wanted[verdict]) found.push(`answered ${statuses}`)
-  }
-  if (verdict === 'either' && count > 1) found.push(`${count} forwarded`)
-  if (statuses.includes(500)) found.push('answered 500')
-  return found
 }
 
 /** Values of a name in any spelling. */
