@@ -29,12 +29,10 @@ export function readHead(status: number, raw: readonly Buffer[], method: string)
   if (raw.length > 2 * mostLines) throw new InvalidResponse(`the head has more than ${mostLines} lines`)
   let length: number | undefined
   let chunked = false
-  const fields = new Array<string>(raw.length)
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i]!.toString('latin1')
-    const value = raw[i + 1]!.toString('latin1')
-    fields[i] = name
-    fields[i + 1] = value
+  const fields = decode(raw)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i]!
+    const value = fields[i + 1]!
     // Two lengths are rare enough that the name itself need not be looked at for nearly every line.
     if (name.length === 14 && name.toLowerCase() === 'content-length') length = Number(value)
     else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
@@ -47,6 +45,28 @@ export function readHead(status: number, raw: readonly Buffer[], method: string)
     return { status, fields, length: 0, chunked: false, closeDelimited: false }
   }
   return { status, fields, length, chunked, closeDelimited: length === undefined && !chunked }
+}
+
+/**
+ * Header lines are views of what the socket received, mostly of one piece: then one string is cut from it and the parts
+ * from that, which takes a quarter of the time.
+ */
+function decode(raw: readonly Buffer[]): string[] {
+  const first = raw[0]
+  const last = raw[raw.length - 1]
+  if (!first || !last) return []
+  const { buffer, byteOffset: start } = first
+  const end = last.byteOffset + last.length
+  const whole = last.buffer === buffer && start < end ? Buffer.from(buffer, start, end - start).toString('latin1') : ''
+  const parts = new Array<string>(raw.length)
+  for (let i = 0; i < raw.length; i++) {
+    const part = raw[i]!
+    const from = part.byteOffset - start
+    const to = from + part.length
+    const inside = part.buffer === buffer && from >= 0 && to <= whole.length
+    parts[i] = inside ? whole.slice(from, to) : part.toString('latin1')
+  }
+  return parts
 }
 
 /** Whether chunks are a pretext: a flood of chunk extensions (RFC 9112 §7.1.1), which undici reads without a limit. */

@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Problem } from '../http/problem.ts'
 import { Answer } from './answer.ts'
 import type { Outcome, Outgoing, Service } from './exchange.ts'
 import type { ResponseFields } from './forward.ts'
@@ -68,7 +69,8 @@ export async function tunnel(service: Service, tunnels: Tunnels, request: Tunnel
           answer.sent = open.sent
           answer.settled(undefined)
         })
-        const expel = () => open.close(1008, 'no longer allowed')
+        const expel = () =>
+          open.close(1008, signal?.reason instanceof Problem ? signal.reason.detail : 'no longer allowed')
         signal?.addEventListener('abort', expel, { once: true })
         socket.write(`${text}\r\n`, 'latin1')
         open.begin(early.take())

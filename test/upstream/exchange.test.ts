@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { describe, test } from 'node:test'
 import { Problem } from '../../src/http/problem.ts'
+import { silent } from '../../src/telemetry/log.ts'
 import { skipWithoutShared, vectors } from '../vectors.ts'
 import {
   answering,
@@ -601,6 +602,37 @@ describe('when somebody leaves or dawdles', { concurrency: true, timeout: 30_000
     assert.equal(large.status, 408)
     await until(() => backend.sockets[0]?.readableEnded === true)
   })
+
+  for (const [kind, head] of [
+    ['small', 'Content-Length: 10000'],
+    ['large', 'Content-Length: 100000'],
+    ['chunked', 'Transfer-Encoding: chunked'],
+  ]) {
+    test(`a ${kind} body that trickles in below 500 bytes a second is a 408 after a grace of five seconds`, async (t) => {
+      let skipped = 0
+      const clock = () => performance.now() + skipped
+      const backend = await rawBackend(t, (socket) => socket.resume())
+      const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }, silent, clock))
+      const client = connect(gateway.port, '127.0.0.1')
+      t.after(() => client.destroy())
+      let heard = ''
+      client.on('data', (chunk) => {
+        heard += chunk.toString('latin1')
+      })
+      client.write(`POST / HTTP/1.1\r\nHost: x\r\n${head}\r\n\r\n`)
+      await sleep(50)
+      for (let second = 1; second <= 5; second++) {
+        client.write(kind === 'chunked' ? '1\r\nx\r\n' : 'x')
+        await sleep(20)
+        skipped += 900
+      }
+      assert.equal(heard, '')
+      skipped += 1_000
+      await until(() => heard.includes('408'))
+      assert.equal(gateway.outcomes[0]!.failure?.code, 'request-timeout')
+      assert.equal(gateway.outcomes[0]!.received, 5)
+    })
+  }
 
   test('a service that takes nothing of an upload is a 504, whatever the client could send', async (t) => {
     const backend = await rawBackend(t, (socket) => socket.pause())

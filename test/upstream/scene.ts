@@ -26,8 +26,13 @@ export function settingsOf(settings: z.input<typeof schema>): UpstreamSettings {
 }
 
 /** One upstream with its registry; closed when the test ends. */
-export function upstreamTo(t: TestContext, settings: z.input<typeof schema>, log: Log = silent): Upstream {
-  const upstreams = createUpstreams({ log, clock: () => performance.now(), chance: Math.random })
+export function upstreamTo(
+  t: TestContext,
+  settings: z.input<typeof schema>,
+  log: Log = silent,
+  clock: () => number = () => performance.now(),
+): Upstream {
+  const upstreams = createUpstreams({ log, clock, chance: Math.random })
   t.after(() => upstreams.close())
   return upstreams.acquire('orders', settingsOf(settings))
 }
