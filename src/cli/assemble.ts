@@ -51,7 +51,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     opened.push(() => store.close())
     const press = createPress({ thread: !ephemeral }, tools)
     opened.push(() => press.close())
-    const revocations = await openRevocations(store, { lifetime: longestToken }, tools)
+    const revocations = await openRevocations(store, { lifetime: longestLife(definition) }, tools)
     opened.push(() => revocations.close())
     const keys = createKeyStore({}, { ...tools, store, random: randomBytes })
     opened.push(() => keys.close())
@@ -103,8 +103,13 @@ function openLimiters(store: Definition['store'], metrics: Metrics, log: Log): L
   return connectRedisLimiters(url, { prefix, log, onInsurance: () => metrics.alarm('rates-counted-alone', 'redis') })
 }
 
-/** How long a revocation is remembered that does not say itself when its token ends. */
-const longestToken = 30 * 86_400_000
+const month = 30 * 86_400_000
+
+/** How long a revocation is remembered that does not say itself when its token ends: as long as anything could live. */
+function longestLife({ issuers }: Definition): number {
+  const lives = Object.values(issuers).map((issuer) => (issuer.type === 'embedded' ? issuer.refreshToken : 0))
+  return Math.max(month, ...lives)
+}
 
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')

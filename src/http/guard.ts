@@ -14,7 +14,7 @@ import { isLooseRequestLine } from './request-line.ts'
  * 4. Of Host there is one that is well formed (RFC 9112 §3.2); HTTP/1.0 may have none.
  * 5. Transfer-Encoding is absent or `chunked`, once, in 1.1 (RFC 9112 §6.1); Content-Length has no leading zero,
  *    which some servers take for octal.
- * 6. There is one Authorization line at most: Node shows only the first, a backend may read the last.
+ * 6. There is one Authorization line at most, with one token: Node shows only the first line, a backend may read the last.
  * 7. Expect says `100-continue` or nothing (RFC 9110 §10.1.1).
  *
  * What the parser itself refuses is not repeated here: conflicting lengths, folded lines, bare LF, bad characters.
@@ -123,6 +123,7 @@ export function createGuard(limits: Partial<GuardLimits> = {}) {
           if (!isName(name, 'authorization')) break
           if (++credentials > 1)
             return new Problem('ambiguous-credentials', 'There is more than one Authorization field')
+          if (isBearerList(value)) return new Problem('ambiguous-credentials', 'There is more than one bearer token')
           break
         case 14:
           if (isName(name, 'content-length') && value.length > 1 && value.charCodeAt(0) === 0x30) {
@@ -145,6 +146,11 @@ export function createGuard(limits: Partial<GuardLimits> = {}) {
     }
     return undefined
   }
+}
+
+/** Two lines that somebody has joined: a token has no comma (RFC 6750 §2.1), and which of the two a backend takes is its secret. */
+function isBearerList(value: string): boolean {
+  return value.includes(',') && value.slice(0, 6).toLowerCase() === 'bearer'
 }
 
 /** Nothing more is read from a connection whose framing or sender is in doubt (RFC 9112 §6.3, §9.3). */
