@@ -24,6 +24,7 @@ export class Connections {
   readonly #waiting = new Set<Waiter>()
   readonly #transport: buildConnector.BuildOptions
   readonly #connector: buildConnector.connector
+  #halfOpen: buildConnector.connector | undefined
   #closing = false
 
   /** `most`: connections open at a time; who comes later waits. */
@@ -56,7 +57,8 @@ export class Connections {
 
   /** A connection that will not come back, for a protocol in which either end may finish before the other. */
   dedicated(): Connection {
-    return new Connection(this, this.#origin, buildConnector({ ...this.#transport, allowHalfOpen: true }))
+    this.#halfOpen ??= buildConnector({ ...this.#transport, allowHalfOpen: true })
+    return new Connection(this, this.#origin, this.#halfOpen)
   }
 
   /** Stop waiting. */

@@ -308,6 +308,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       return
     }
     this.#upgraded = true
+    // A tunnel may stand for days: nothing of undici is kept for it.
+    this.#controller = undefined
     this.#target!.state.answered(101)
     this.#leave()
   }

@@ -43,46 +43,50 @@ export function responseOn(req: IncomingMessage, socket: Socket): ServerResponse
  * bytes both ways, untouched. Nothing of the client is passed on before the service has agreed. Resolves when the
  * tunnel has closed, or when an answer other than 101 was delivered; rejects with a `Problem` when there is none.
  */
-export async function tunnel(service: Service, tunnels: Tunnels, request: TunnelRequest): Promise<Outcome> {
-  const { req, res, socket, signal, responseFields } = request
-  checkHandshake(req)
-  const key = req.headers['sec-websocket-key']!
-  const early = new EarlyBytes(socket, request.head)
-  try {
-    return await new Promise((resolve, reject) => {
-      const answer = new Answer(
-        service,
-        { ...request, method: 'GET', hasBody: false, upgrade: 'websocket' },
-        resolve,
-        reject,
-      )
-      answer.upgraded = (fields, backend) => {
-        checkAcceptance(fields, key)
-        const head = responseFields(101, fields)
-        let text = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-        for (let i = 0; i < head.length; i += 2) text += `${head[i]}: ${head[i + 1]}\r\n`
-        res.detachSocket(socket)
-        const open = new Tunnel(socket, backend, () => {
-          tunnels.delete(open)
-          signal?.removeEventListener('abort', expel)
-          answer.received = open.received
-          answer.sent = open.sent
-          answer.settled(undefined)
-        })
-        const expel = () =>
-          open.close(1008, signal?.reason instanceof Problem ? signal.reason.detail : 'no longer allowed')
-        signal?.addEventListener('abort', expel, { once: true })
-        socket.write(`${text}\r\n`, 'latin1')
-        open.begin(early.take())
-        tunnels.add(open)
-        request.onOpen?.(open)
-      }
-      if (socket.destroyed) answer.refuse('client-closed-request')
-      else answer.send(null)
-    })
-  } finally {
-    early.take()
-  }
+export function tunnel(service: Service, tunnels: Tunnels, request: TunnelRequest): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    // A tunnel may stand for days: what is not named here again is not kept for it.
+    const { req, res, socket, head, onOpen, ...outgoing } = request
+    const { signal, responseFields } = outgoing
+    checkHandshake(req)
+    const key = req.headers['sec-websocket-key']!
+    const early = new EarlyBytes(socket, head)
+    const answer = new Answer(
+      service,
+      { ...outgoing, req, res, method: 'GET', hasBody: false, upgrade: 'websocket' },
+      (outcome) => {
+        early.take()
+        resolve(outcome)
+      },
+      (error) => {
+        early.take()
+        reject(error)
+      },
+    )
+    answer.upgraded = (fields, backend) => {
+      checkAcceptance(fields, key)
+      const lines = responseFields(101, fields)
+      let text = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+      for (let i = 0; i < lines.length; i += 2) text += `${lines[i]}: ${lines[i + 1]}\r\n`
+      res.detachSocket(socket)
+      const open = new Tunnel(socket, backend, () => {
+        tunnels.delete(open)
+        signal?.removeEventListener('abort', expel)
+        answer.received = open.received
+        answer.sent = open.sent
+        answer.settled(undefined)
+      })
+      const expel = () =>
+        open.close(1008, signal?.reason instanceof Problem ? signal.reason.detail : 'no longer allowed')
+      signal?.addEventListener('abort', expel, { once: true })
+      socket.write(`${text}\r\n`, 'latin1')
+      open.begin(early.take())
+      tunnels.add(open)
+      onOpen?.(open)
+    }
+    if (socket.destroyed) answer.refuse('client-closed-request')
+    else answer.send(null)
+  })
 }
 
 /** The tunnels that stand, for whoever must close them: `server.close()` knows nothing of them. */

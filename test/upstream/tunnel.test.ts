@@ -391,9 +391,10 @@ describe('the end of a tunnel', { concurrency: true, timeout: 30_000 }, () => {
     const gateway = await tunnelTo(t, upstreamTo(t, { targets: [backend.url] }), { signal: ending.signal })
     const ws = await opened(t, gateway.port)
     const closed = once(ws, 'close')
-    ending.abort(new Problem('token-expired', 'over'))
-    const [code] = await closed
+    ending.abort(new Problem('token-expired', 'The access token has expired'))
+    const [code, reason] = await closed
     assert.equal(code, 1008)
+    assert.equal(String(reason), 'The access token has expired')
   })
 
   test('at shutdown every tunnel hears 1001, and nothing is left', async (t) => {
