@@ -56,6 +56,9 @@ export async function discover(issuer: string, fetchJson: FetchJson): Promise<Is
     ...(tokenEndpoint !== undefined && { tokenEndpoint }),
     ...(endSessionEndpoint !== undefined && { endSessionEndpoint }),
     scopes: strings('scopes_supported'),
-    grantTypes: strings('grant_types_supported'),
+    // RFC 8414 §2: what it means to name none.
+    grantTypes: metadata['grant_types_supported'] === undefined ? defaultGrantTypes : strings('grant_types_supported'),
   }
 }
+
+const defaultGrantTypes: readonly string[] = ['authorization_code', 'implicit']

@@ -69,7 +69,10 @@ export interface KeySource {
   onChange(listener: () => void): () => void
 }
 
-/** A key set without network: follows `source`. Throws when the source hands over a key that is not usable, which is a defect. */
+/**
+ * A key set without network: follows `source`. Keys for other algorithms than those of the access tokens, such as one
+ * that only signs ID tokens, are left out. Throws a TypeError when none is left, which is a defect.
+ */
 export function localKeySet(
   source: KeySource,
   allowed: readonly PublicAlgorithm[],
@@ -87,7 +90,7 @@ export function localKeySet(
 
   function read(): Keys {
     const { keys: imported, leftOut } = importKeys({ keys: source.keys() }, allowed)
-    if (leftOut.length > 0) throw new TypeError(`a key of the built-in issuer is not usable: ${leftOut[0]!.reason}`)
+    if (imported.length === 0) throw new TypeError(`no key of the built-in issuer is usable: ${leftOut[0]?.reason}`)
     return keys.renewed(imported)
   }
 

@@ -323,6 +323,7 @@ describe('an OpenID issuer', () => {
     const issuer = created(server.url)
     const all = await Promise.all(Array.from({ length: 20 }, () => issuer.metadata!()))
     assert.equal(all[0]!.tokenEndpoint, `${server.url}/token`)
+    assert.deepEqual(all[0]!.grantTypes, ['authorization_code', 'implicit'])
     assert.equal(server.hits.length, 1)
   })
 
@@ -542,11 +543,18 @@ describe('the built-in issuer', () => {
     assert.equal(await ask(issuer, mint(key, claims())), '401 key', 'nobody listens any more')
   })
 
+  test('may have a key for ID tokens besides, which signs no access token', async () => {
+    const forIdTokens = newKey('EdDSA', 'key-3')
+    const issuer = make({ keys: keySource([key.jwk, forIdTokens.jwk]) })
+    assert.equal(await ask(issuer, mint(key, claims())), 'accepted')
+    assert.equal(await ask(issuer, mint(forIdTokens, claims())), '401 algorithm')
+  })
+
   test('keeps its keys when it hands over something that is none, and cannot begin with it', async () => {
     const broken = keySource([key.jwk])
     const issuer = make({ keys: broken })
     broken.replace([{ kty: 'oct', k: 'AAAA' }])
     assert.equal(await ask(issuer, mint(key, claims())), 'accepted')
-    assert.throws(() => make({ keys: broken }), /built-in issuer is not usable: symmetric/)
+    assert.throws(() => make({ keys: broken }), /no key of the built-in issuer is usable: symmetric/)
   })
 })
