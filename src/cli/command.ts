@@ -1,8 +1,12 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+
 /** What a command may use of the world, handed in so that tests can look over its shoulder. */
 export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>
   out(text: string): void
   err(text: string): void
+  /** Asks for a secret without showing it, or reads the first line when nobody sits there. Absent where there is no input. */
+  readSecret?(prompt: string): Promise<string>
 }
 
 /** 0: fine. 1: something was found. 2: it was called wrongly. */
@@ -20,7 +24,21 @@ export interface Command {
   readonly usage: string
   /** One line for the overview. */
   readonly summary: string
+  /** What may follow, one line each, for `--help`. */
+  readonly details?: readonly string[]
   run(words: readonly string[], options: CommonOptions, terminal: Terminal): Promise<ExitCode>
+}
+
+/** The options of one command, by `node:util`; whatever is wrong with them is a `UsageError`. */
+export function parseOptions<const Options extends NonNullable<ParseArgsConfig['options']>>(
+  words: readonly string[],
+  options: Options,
+) {
+  try {
+    return parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
 }
 
 /** The command was called wrongly; the message says how to call it. */

@@ -3,10 +3,21 @@ import { InvalidConfiguration } from '../config/load.ts'
 import { check } from './check.ts'
 import { type Command, type ExitCode, type Terminal, UsageError } from './command.ts'
 import { docs } from './docs.ts'
+import { explain } from './explain.ts'
+import { keys } from './keys.ts'
 import { routes } from './routes.ts'
 import { startCommand } from './start.ts'
+import { users } from './users.ts'
 
-const commands: Readonly<Record<string, Command>> = { start: startCommand, check, routes, docs }
+const commands: Readonly<Record<string, Command>> = {
+  start: startCommand,
+  check,
+  routes,
+  docs,
+  explain,
+  keys,
+  users,
+}
 
 /** The command line. Returns the exit code; never throws for what somebody typed or wrote into services.json. */
 export async function run(words: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -33,7 +44,7 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     const [name, ...others] = rest
     const command = name === undefined ? undefined : commands[name]
     if (values.help || name === undefined || name === 'help') {
-      terminal.out(command ? `sallyport ${command.usage}\n\n${command.summary}` : overview())
+      terminal.out(command ? help(command) : overview())
       return name === undefined && !values.help ? 2 : 0
     }
     if (!command) throw new UsageError(`there is no command "${name}"`)
@@ -51,6 +62,10 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     }
     throw error
   }
+}
+
+function help({ usage, summary, details }: Command): string {
+  return [`sallyport ${usage}`, '', summary, ...(details ? ['', ...details.map((line) => `  ${line}`)] : [])].join('\n')
 }
 
 function overview(): string {

@@ -76,8 +76,8 @@ type Progress = { -readonly [Part in keyof Explanation]: Explanation[Part] }
 
 /**
  * What the gateway would do with a request, and why. The steps are those of `app.ts`, by the same functions, up to the
- * moment before a service would be asked: nothing is sent to one, and nothing is counted. Keys of issuers are fetched
- * and opaque tokens asked about, as for a request.
+ * moment before a service would be asked: nothing is sent to one, and no limit is drawn on. Keys of issuers are fetched,
+ * opaque tokens asked about and API keys marked as used, as for a request.
  */
 export function createExplain(tools: ExplainTools): Explain {
   const guard = createGuard()

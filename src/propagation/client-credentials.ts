@@ -17,6 +17,7 @@ export const clientCredentials = defineKind({
       unchecked: false,
       fields: ({ service }) =>
         authorization(service, { grant_type: 'client_credentials', audience: settings.audience ?? service }),
+      preview: () => ['Authorization', 'Bearer granted'],
     }
   },
 })

@@ -32,6 +32,8 @@ export const exchange = defineKind({
           audience: settings.audience ?? service,
         })
       },
+      preview: ({ credentials }) =>
+        credentials.some(({ tokenType }) => tokenType === 'Bearer') ? ['Authorization', 'Bearer exchanged'] : [],
     }
   },
 })

@@ -1,0 +1,112 @@
+import { formatTerm } from '../authorization/explain.ts'
+import type {
+  ExplainedAlternative,
+  ExplainedAuthentication,
+  ExplainedAuthorization,
+  ExplainedForward,
+  ExplainedRoute,
+  ExplainedScheme,
+  Explanation,
+} from '../gateway/explanation.ts'
+
+const marks = { passed: '✓', failed: '✗', unreached: '·', permit: '✓', deny: '✗' } as const
+
+/** An explanation for a person at a terminal: the answer first, then what led to it, in the order it was found. */
+export function formatExplanation(explanation: Explanation): string {
+  const { request, outcome, problem, route, authentication, authorization, forward } = explanation
+  const target = request.query === undefined ? request.path : `${request.path}?${request.query}`
+  const answer = {
+    forwarded: 'is forwarded',
+    refused: `is refused: ${problem?.status} ${problem?.code}`,
+    answered: 'is answered by the gateway itself',
+  }[outcome]
+  return [
+    `${request.method} ${target} ${answer}`,
+    ...(problem ? [`  ${problem.detail}${problem.row === undefined ? '' : ` (${problem.row})`}`] : []),
+    ...section('route', route && routeLines(route)),
+    ...section('caller', authentication && authenticationLines(authentication)),
+    ...section('allow', authorization && authorizationLines(authorization)),
+    ...section('sent', forward && forwardLines(forward)),
+  ].join('\n')
+}
+
+function section(title: string, lines: readonly string[] | undefined): readonly string[] {
+  return lines ? ['', title.toUpperCase(), ...lines.map((line) => `  ${line}`)] : []
+}
+
+function routeLines({ id, parameters, expose, losers }: ExplainedRoute): readonly string[] {
+  const reasons = { method: 'is for another method', 'less-specific': 'is less specific' }
+  const values = Object.entries(parameters).map(([name, value]) => `{${name}} = ${value}`)
+  return [
+    id,
+    ...values,
+    ...(expose === 'documented' ? ['only what the document lists is exposed'] : []),
+    ...losers.map((loser) => `not ${loser.id}: it ${reasons[loser.reason]}`),
+  ]
+}
+
+function authenticationLines(authentication: ExplainedAuthentication): readonly string[] {
+  const { asks, schemes, alternatives, caller, status, unmet } = authentication
+  if (asks === 'nobody') return ['the route is public: nobody is asked, no credential is looked at']
+  return [
+    caller ? `${caller.subject} (${status})` : 'nobody may call like this',
+    ...(caller
+      ? (['roles', 'permissions', 'scopes'] as const).flatMap((kind) =>
+          caller[kind].length > 0 ? [`${kind}: ${caller[kind].join(', ')}`] : [],
+        )
+      : []),
+    ...schemes.flatMap(schemeLines),
+    ...alternatives.map(alternativeLine),
+    ...(unmet ? [`${unmet.scheme} lacks the ${unmet.kind} ${unmet.missing.join(', ')}`] : []),
+  ]
+}
+
+function schemeLines({ scheme, location, verdict, reason, detail, found, simulated, steps }: ExplainedScheme) {
+  const place = location.in === 'header' ? location.name : `${location.in} ${location.name}`
+  const texts = {
+    accepted: `accepted${simulated ? ', simulated' : ''}`,
+    absent: `not sent (${place})`,
+    rejected: `rejected: ${reason}. ${detail}${found === undefined ? '' : ` Found: ${found}.`}`,
+  }
+  const taken = steps?.filter((step) => step.verdict !== 'unreached') ?? []
+  const width = Math.max(0, ...taken.map(({ step }) => step.length))
+  return [
+    `scheme ${scheme} ${texts[verdict]}`,
+    ...taken.map(({ step, verdict: passed, text }) => `  ${marks[passed]} ${step.padEnd(width)}  ${text}`),
+  ]
+}
+
+function alternativeLine({ requirement, verdict, missing }: ExplainedAlternative): string {
+  const parts = Object.entries(requirement).map(([scheme, names]) =>
+    names.length > 0 ? `${scheme}(${names.join(', ')})` : scheme,
+  )
+  const name = parts.length > 0 ? parts.join(' and ') : 'nobody in particular'
+  const texts = {
+    decides: 'decides who calls',
+    holds: 'holds as well',
+    lacks: 'is not enough',
+    fails: 'does not hold',
+  }
+  const lacking = missing ? `; missing: ${missing.join(', ')}` : ''
+  return `alternative ${name} ${texts[verdict]}${lacking}`
+}
+
+function authorizationLines({ policies }: ExplainedAuthorization): readonly string[] {
+  if (policies.length === 0) return ['nothing more is asked of the caller']
+  return policies.flatMap(({ blocks }) =>
+    blocks.flatMap(({ pointer, rows }) =>
+      rows.flatMap(({ pointer: row, verdict, needs, term }) => [
+        `${marks[verdict]} ${row.slice(pointer.length + 1)}${blocks.length > 1 ? ` of block ${pointer.slice(1)}` : ''}: ${needs}`,
+        ...(term ? formatTerm(term, '    ') : []),
+      ]),
+    ),
+  )
+}
+
+function forwardLines({ method, urls, credentials, fields }: ExplainedForward): readonly string[] {
+  const width = Math.max(0, ...fields.map(({ from }) => from.length))
+  return [
+    `${method} ${urls[0]}${urls.length > 1 ? ` or ${urls.length - 1} more` : ''}, credentials: ${credentials}`,
+    ...fields.map(({ name, value, from }) => `${from.padEnd(width)}  ${name}: ${value}`),
+  ]
+}
