@@ -3,6 +3,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import got from 'got'
+import { withoutSecrets } from '../http/query.ts'
 import { reachOf } from '../http/special-use.ts'
 
 export interface FetchOptions {
@@ -44,7 +45,7 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
   if (!URL.canParse(url)) return failed('refused', 'its address is not a URL', url)
   const parsed = new URL(url)
   if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
-    return failed('refused', 'its address is not an http or https URL', url)
+    return failed('refused', 'its address is not an http or https URL', withoutSecrets(url))
   }
   const host = parsed.hostname.replace(/^\[|\]$/g, '').toLowerCase()
   // A literal address is never looked up, so it is checked here.
@@ -81,7 +82,7 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
         return failed(
           'answer',
           `it is larger than ${Math.floor(limit / 1_048_576)} MB`,
-          `${url}: more than ${limit} bytes`,
+          `${withoutSecrets(url)}: more than ${limit} bytes`,
         )
       }
       chunks.push(chunk as Buffer)
@@ -92,7 +93,7 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
     return { outcome: 'fetched', bytes: Buffer.concat(chunks, size), etag: typeof tag === 'string' ? tag : undefined }
   } catch (error) {
     if (deadline.aborted) {
-      return failed('down', `there was no complete answer within ${timeout} ms`, `${url}: ${(error as Error).message}`)
+      return failed('down', `there was no complete answer within ${timeout} ms`, `${withoutSecrets(url)}: ${(error as Error).message}`)
     }
     return explain(error as Error & { readonly code?: string }, url)
   } finally {
@@ -124,11 +125,11 @@ const reasons: Readonly<Record<string, string>> = {
 function explain(error: Error & { readonly code?: string }, url: string): Fetched {
   const cause = error.cause as { readonly code?: string } | undefined
   for (const code of [error.code, cause?.code]) {
-    if (code === specialUse) return failed('refused', notAllowed, `${url}: ${error.message}`)
+    if (code === specialUse) return failed('refused', notAllowed, `${withoutSecrets(url)}: ${error.message}`)
     const reason = reasons[code ?? '']
-    if (reason !== undefined) return failed('down', reason, `${url}: ${error.message}`)
+    if (reason !== undefined) return failed('down', reason, `${withoutSecrets(url)}: ${error.message}`)
   }
-  return failed('down', 'the answer could not be read', `${url}: ${error.message}`)
+  return failed('down', 'the answer could not be read', `${withoutSecrets(url)}: ${error.message}`)
 }
 
 function failed(kind: FailureKind, reason: string, detail: string): Fetched {

@@ -22,16 +22,30 @@ export interface OwnOffers {
 const tag = 'gateway'
 const isPublic: readonly SecurityRequirement[] = []
 
+const easyAuth = z
+  .array(
+    z.object({
+      provider_name: z.string().describe('The name of the security scheme.'),
+      user_id: z.string().describe('The e-mail address, or the subject where there is none.'),
+      user_claims: z.array(z.object({ typ: z.string(), val: z.string() })),
+      expires_on: z.string().optional().describe('When the credential ends.'),
+    }),
+  )
+  .meta({ id: 'EasyAuthMe', description: 'What `/.auth/me` says on Azure App Service, without tokens.' })
+
 const caller = z
   .object({
     subject: z.string().describe('Who calls, as the issuer names them.'),
     issuer: z.string().optional(),
     clientId: z.string().optional(),
+    name: z.string().optional(),
+    email: z.string().optional(),
     organization: z.string().optional(),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
     scopes: z.array(z.string()),
     method: z.string().describe('How the caller was authenticated.'),
+    expiresAt: z.number().optional().describe('When the credential ends, seconds since the epoch.'),
   })
   .meta({ id: 'Caller', description: 'The caller as the gateway sees it.' })
 
@@ -179,11 +193,18 @@ const session: ZodOpenApiPathsObject = {
     get: operation('login', {
       summary: 'Sign in with a browser',
       requestParams: { query: z.object({ returnTo: z.string().optional().describe('Where to go then.') }) },
-      responses: { 303: { description: 'To the issuer.' } },
+      responses: { 303: { description: 'To the issuer, and from there back.' } },
     }),
   },
   '/logout': {
-    post: operation('logout', { summary: 'Sign out', responses: { 204: { description: 'The session is over.' } } }),
+    post: operation('logout', {
+      summary: 'Sign out',
+      responses: {
+        204: { description: 'The session is over.' },
+        303: { description: 'The same for a form: to the issuer, where the sign-in ends too.' },
+        403: problem,
+      },
+    }),
   },
 }
 
@@ -208,7 +229,7 @@ function me(security: readonly SecurityRequirement[]): ZodOpenApiPathsObject {
         {
           summary: 'The same in the shape of Azure Easy Auth',
           responses: {
-            200: { description: 'You.', content: { 'application/json': { schema: z.array(z.looseObject({})) } } },
+            200: { description: 'You.', content: { 'application/json': { schema: easyAuth } } },
             401: { $ref: '#/components/responses/Unauthorized' },
           },
         },

@@ -110,7 +110,7 @@ function fit(value: unknown, type: FieldType, name: string): unknown {
   // `dependencies` of older drafts names properties as well as schemas.
   if (type.endsWith('{}')) return onlyMembers(value, (member) => usable(member) || (schema && Array.isArray(member)))
   // It was a list of schemas before 2020-12; the rule for schemas sees to that.
-  return usable(value) || (name === 'items' && Array.isArray(value)) ? value : undefined
+  return usable(value) || (schema && name === 'items' && Array.isArray(value)) ? value : undefined
 }
 
 /** Numbers and truth values are text in the making. */

@@ -150,11 +150,77 @@ test('case 9: Swagger 2.0 becomes 3.1 whole: bodies, forms, files, formats, answ
   }
 })
 
-test('case 9: a Swagger 2.0 document that cannot be converted is an error of that service', () => {
-  const { codes, document } = publishOne(
-    swagger({ '/x': { get: { parameters: 7, responses: { 200: { headers: { A: 7 } } } } } }, { definitions: [null] }),
+test('case 9: what is data in Swagger 2.0 stays data, and extensions stay where they are', () => {
+  const data = { $ref: '#/definitions/A', type: 'file', nested: [{ $ref: '#/parameters/B' }] }
+  const { document, findings } = publishOne(
+    swagger(
+      {
+        '/x': {
+          'x-owner': { parameters: 7, $ref: '#/definitions/A' },
+          'x-none': null,
+          get: {
+            'x-note': data,
+            responses: {
+              200: {
+                description: 'ok',
+                schema: { type: 'object', default: data, example: data },
+                examples: { 'application/json': data },
+              },
+              'x-none': null,
+            },
+          },
+          post: {
+            parameters: [{ in: 'body', name: 'b', schema: { $ref: '#/definitions/A', enum: [data] } }],
+            responses: ok,
+          },
+        },
+        'x-paths': { get: 'no operation' },
+      },
+      { definitions: { A: { title: 'A', properties: { example: { $ref: '#/definitions/A' } } } } },
+    ),
   )
-  assert.ok(document.paths, codes.join())
+  assert.deepEqual(findings, [])
+  const { get, post, ...item } = document.paths['/svc/x']
+  assert.deepEqual(item, { 'x-owner': { parameters: 7, $ref: '#/definitions/A' }, 'x-none': null })
+  const content = get.responses['200'].content['application/json']
+  assert.deepEqual(content.example, data)
+  assert.deepEqual([content.schema.default, content.schema.examples], [data, [data]])
+  assert.deepEqual(post.requestBody.content['application/json'].schema, { $ref: '#/components/schemas/svc_A' })
+  assert.deepEqual(document.components.schemas.svc_A.properties.example, { $ref: '#/components/schemas/svc_A' })
+})
+
+test('case 9: one thing of the wrong type does not cost a Swagger 2.0 document', () => {
+  const paths = {
+    '/x': {
+      get: {
+        produces: 7,
+        parameters: [{ name: 'a' }, { in: '' }, null],
+        responses: { 200: { description: 'ok' }, 404: null },
+      },
+    },
+    '/y': { get: { responses: [null] } },
+    '/z': null,
+  }
+  const { document, findings } = publishOne(
+    swagger(paths, {
+      securityDefinitions: { a: null },
+      parameters: { B: { name: 'b' } },
+      responses: { C: null },
+      consumes: 'text/csv',
+    }),
+  )
+  assert.deepEqual(Object.keys(document.paths), ['/svc/x', '/svc/y'])
+  assert.deepEqual(findings, [])
+})
+
+test('case 9: a Swagger 2.0 document that cannot be converted is an error of that service, and no more', () => {
+  const broken = { 200: { description: 'ok', content: 'text', schema: { type: 'object' } } }
+  const { document, findings } = publishOne(swagger({ '/x': { get: { responses: broken } } }))
+  assert.deepEqual(document.paths, {})
+  assert.deepEqual(
+    findings.map(({ severity, code }) => [severity, code]),
+    [['error', 'not-upgradable']],
+  )
 })
 
 test('case 10: nullable becomes a null type or a null alternative, and never stays', () => {
