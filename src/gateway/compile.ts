@@ -2,11 +2,13 @@ import { createApiKeyAuthenticator } from '../authentication/api-key.ts'
 import type { Authenticator } from '../authentication/authenticator.ts'
 import { createTokenAuthenticator } from '../authentication/bearer.ts'
 import type { Caller } from '../authentication/caller.ts'
+import { createClientPrincipalAuthenticator } from '../authentication/client-principal.ts'
 import { compileSecurity } from '../authentication/identify.ts'
 import type { KeyRing } from '../authentication/key-ring.ts'
+import type { Sessions } from '../authentication/session.ts'
 import { createStaticKeys } from '../authentication/static-keys.ts'
 import type { TokenIssuer } from '../authentication/token-issuer.ts'
-import { type AllowPolicy, createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
+import { type AllowDefinition, createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
 import { propagators } from '../catalogue.ts'
 import { splitMatch } from '../config/check.ts'
 import type {
@@ -27,6 +29,7 @@ import type { Limiters } from '../throttling/limiter.ts'
 import { createRateLimits } from '../throttling/rate.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Limits, Route, Service } from './gateway.ts'
+import { publishedAllow } from './published-allow.ts'
 import { Router } from './router.ts'
 
 /** What compiling routes needs to be handed; everything in it outlives the revision or belongs to it. */
@@ -34,6 +37,8 @@ export interface RouteTools {
   readonly issuers: ReadonlyMap<string, TokenIssuer>
   /** The key store, where API keys are looked up after those of services.json. */
   readonly keys: readonly KeyRing[]
+  /** Of the scheme that declares them. */
+  readonly sessions: Sessions | undefined
   /** Cookies of the gateway itself, which no service sees or sets. */
   readonly cookies: readonly string[]
   readonly revoked: (caller: Caller) => boolean | Promise<boolean>
@@ -137,6 +142,9 @@ const anySegment = '\u{0}'
 
 function authenticatorOf(name: string, scheme: SecuritySchemeDefinition, tools: RouteTools): Authenticator {
   const { now, revoked } = tools
+  if (scheme.type === 'apiKey' && scheme.session) return tools.sessions!.authenticator
+  if (scheme.type === 'apiKey' && scheme.principal)
+    return createClientPrincipalAuthenticator({ scheme: name, field: scheme.name, revoked })
   if (scheme.type === 'apiKey' && scheme.issuers === undefined) {
     const rings = scheme.keys ? [createStaticKeys(scheme.keys), ...tools.keys] : tools.keys
     return createApiKeyAuthenticator({
@@ -174,6 +182,7 @@ function compileRoute(
   const propagator = common.propagator(forward.credentials ?? { type: 'passthrough' })
   const identity = forward.identity ?? true
   const headers = { ...base.forward?.headers, ...exception?.forward?.headers }
+  const allows = allowsOf(base, exception, security.length === 0)
   const compiled = compileSecurity(
     security,
     authenticators,
@@ -185,7 +194,8 @@ function compileRoute(
     ...(exception && { match: exception.match }),
     security: compiled,
     declaredSecurity: security,
-    policies: policiesOf(base, exception, security.length === 0, common.policies),
+    policies: allows.map(({ allow, pointer }) => common.policies.compile(allow, { pointer })),
+    publishedAllow: publishedAllow(allows.map(({ allow }) => allow)),
     propagator,
     writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
     staticFields: Object.entries(headers).flat(),
@@ -211,17 +221,16 @@ function limitsOf(id: string, written: LimitsDefinition | undefined, inherited: 
 }
 
 /** A route tightens what its service allows; it replaces it only when it says so, or when it is public and asks nobody. */
-function policiesOf(
+function allowsOf(
   service: ServiceDefinition,
   exception: RouteDefinition | undefined,
   isPublic: boolean,
-  { compile }: Policies,
-): readonly AllowPolicy[] {
+): readonly { readonly allow: AllowDefinition; readonly pointer: string }[] {
   const inherited = exception && (exception.override || (isPublic && exception.security)) ? undefined : service.allow
   const place = `/services/${service.name}`
   return [
-    ...(inherited ? [compile(inherited, { pointer: `${place}/allow` })] : []),
-    ...(exception?.allow ? [compile(exception.allow, { pointer: `${place}/routes/${exception.match}/allow` })] : []),
+    ...(inherited ? [{ allow: inherited, pointer: `${place}/allow` }] : []),
+    ...(exception?.allow ? [{ allow: exception.allow, pointer: `${place}/routes/${exception.match}/allow` }] : []),
   ]
 }
 

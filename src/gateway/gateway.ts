@@ -1,5 +1,7 @@
 import type { Authenticator } from '../authentication/authenticator.ts'
+import type { CredentialWatch } from '../authentication/credential-watch.ts'
 import type { SecurityRequirements } from '../authentication/identify.ts'
+import type { Sessions } from '../authentication/session.ts'
 import type { AllowPolicy } from '../authorization/allow.ts'
 import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import type { DocsPage } from '../docs/docs-page.ts'
@@ -7,7 +9,7 @@ import type { CrossOriginPolicy } from '../http/cross-origin.ts'
 import type { ReadClient } from '../http/forwarded.ts'
 import type { createRequestFields, createResponseFields } from '../http/intermediary.ts'
 import type { Issuer as EmbeddedIssuer } from '../issuer/issuer.ts'
-import type { SecurityRequirement } from '../openapi/document.ts'
+import type { JsonObject, SecurityRequirement } from '../openapi/document.ts'
 import type { DocumentState } from '../openapi/service-document.ts'
 import type { createIdentityWriter } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
@@ -28,6 +30,12 @@ export interface Gateway {
   readonly services: readonly Service[]
   /** By the name of their scheme. */
   readonly authenticators: ReadonlyMap<string, Authenticator>
+  /** What `/me` asks for: any scheme of the gateway. */
+  readonly anyScheme: SecurityRequirements
+  /** Sessions of browsers, where a scheme declares them. */
+  readonly sessions: Sessions | undefined
+  /** For connections that outlive their request. */
+  readonly credentials: CredentialWatch
   readonly documents: Documents
   readonly docs: DocsPage
   /** Peels the trusted proxies off. */
@@ -84,6 +92,8 @@ export interface Route {
   readonly declaredSecurity: readonly SecurityRequirement[]
   /** All of them must permit. */
   readonly policies: readonly AllowPolicy[]
+  /** What they ask for, as the document says it. */
+  readonly publishedAllow: JsonObject | undefined
   readonly propagator: Propagator
   /** Undefined when the service is not told who calls. */
   readonly writeIdentity: ReturnType<typeof createIdentityWriter> | undefined

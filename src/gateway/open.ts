@@ -1,3 +1,6 @@
+import type { Caller } from '../authentication/caller.ts'
+import { createCredentialWatch } from '../authentication/credential-watch.ts'
+import { compileSecurity } from '../authentication/identify.ts'
 import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
 import type { Definition } from '../config/schema.ts'
@@ -22,6 +25,7 @@ import { type Documents, openDocuments, orderOf } from './documents.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
 import { acquireIssuers } from './issuers.ts'
 import { describeSchemes } from './schemes.ts'
+import { openSessions } from './sessions.ts'
 import type { Scope, Shared } from './shared.ts'
 
 /** What every revision is made from: opened once by `main.ts`, outliving all of them. */
@@ -40,6 +44,8 @@ export interface GatewayTools extends Tools {
   readonly docsFiles: DocsFiles
   /** What clients see, without a trailing slash. */
   readonly publicUrl: string
+  /** Where the gateway finds itself: `http://127.0.0.1:8080`. */
+  readonly address: string
   /** Folder of services.json. */
   readonly folder: string
 }
@@ -52,12 +58,18 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
   const scope = tools.shared.scope()
   const undo: (() => void)[] = []
   try {
-    const { believed, embedded } = await acquireIssuers(definition, tools, scope)
+    const issuers = await acquireIssuers(definition, tools, scope)
+    const { believed, embedded } = issuers
+    const revoked = (caller: Caller) => tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false
+    const credentials = createCredentialWatch({ now: tools.now, revoked })
+    undo.push(() => credentials.close())
+    const sessions = openSessions(definition, issuers, revoked, tools)
     const compiled = compileRoutes(definition, {
+      sessions,
       issuers: believed,
       keys: [tools.keys],
-      cookies: embedded?.cookies ?? [],
-      revoked: (caller) => tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false,
+      cookies: [...(embedded?.cookies ?? []), ...(sessions?.cookies ?? [])],
+      revoked,
       limiters: tools.limiters,
       concurrency: await acquireConcurrency(definition, scope),
       minter: tools.minter,
@@ -72,6 +84,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         return upstream
       },
     })
+    const anyScheme = [...compiled.authenticators.keys()].map((scheme) => ({ [scheme]: [] }))
     const sources = await acquireSources(compiled.services, tools, scope)
     const consumed = [...compiled.authenticators.values()].map(({ location }) => location)
     const documents = await openDocuments({
@@ -84,6 +97,8 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         documents: true,
         health: true,
         keys: true,
+        session: sessions !== undefined,
+        ...(anyScheme.length > 0 && { me: { security: anyScheme } }),
         ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
       }),
       enforced(service, method, template) {
@@ -91,7 +106,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         if (!route) return undefined
         return {
           security: route.declaredSecurity,
-          ...allowOf(route),
+          ...(route.publishedAllow && { allow: route.publishedAllow }),
           consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
           limited: isLimited(route),
         }
@@ -113,6 +128,9 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       router: compiled.router,
       services: compiled.services,
       authenticators: compiled.authenticators,
+      anyScheme: compileSecurity(anyScheme, compiled.authenticators, 'reject'),
+      sessions,
+      credentials,
       documents,
       get docs() {
         return docsPage()
@@ -190,12 +208,6 @@ async function acquireConcurrency(
 
 function isLimited({ limits: { rate } }: Route): boolean {
   return rate.clients !== undefined || rate.callers !== undefined
-}
-
-/** `x-sallyport-allow`: what is needed, for people. Expressions stay inside: they can tell more than a caller should know. */
-function allowOf({ policies }: Route): { readonly allow?: JsonObject } {
-  const needs = policies.flatMap(({ blocks }) => blocks.map(({ rows }) => rows.map((row) => row.needs)))
-  return needs.length === 0 ? {} : { allow: { needs } }
 }
 
 function docsOptions(

@@ -84,6 +84,20 @@ describe('the published document', () => {
     assert(!/"name":"authorization"/i.test(text))
   })
 
+  test('says what else is needed, but not the text of a condition', async () => {
+    await using backend = await serving(trap)
+    const allow = [{ roles: ['admin'] }, { permissions: ['stock:read'], when: "caller.organization == 'acme'" }]
+    const routes = [{ match: 'DELETE /items', allow: { roles: ['owner'] } }]
+    await using gateway = await startGateway(inventory(backend, { allow, routes }))
+    const { paths } = await documentOf(gateway.url)
+    const anyOf = [{ roles: ['admin'] }, { permissions: ['stock:read'], condition: true }]
+    assert.deepEqual(paths['/inventory/items'].get['x-sallyport-allow'], { anyOf })
+    assert.deepEqual(paths['/inventory/items'].delete['x-sallyport-allow'], {
+      allOf: [{ anyOf }, { roles: ['owner'] }],
+    })
+    assert(!JSON.stringify(paths).includes('acme'))
+  })
+
   test('describes what the gateway itself answers', async () => {
     await using backend = await serving(trap)
     await using gateway = await startGateway(inventory(backend))
