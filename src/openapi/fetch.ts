@@ -93,7 +93,11 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
     return { outcome: 'fetched', bytes: Buffer.concat(chunks, size), etag: typeof tag === 'string' ? tag : undefined }
   } catch (error) {
     if (deadline.aborted) {
-      return failed('down', `there was no complete answer within ${timeout} ms`, `${withoutSecrets(url)}: ${(error as Error).message}`)
+      return failed(
+        'down',
+        `there was no complete answer within ${timeout} ms`,
+        `${withoutSecrets(url)}: ${(error as Error).message}`,
+      )
     }
     return explain(error as Error & { readonly code?: string }, url)
   } finally {

@@ -214,8 +214,8 @@ test('case 9: one thing of the wrong type does not cost a Swagger 2.0 document',
 })
 
 test('case 9: a Swagger 2.0 document that cannot be converted is an error of that service, and no more', () => {
-  const broken = { 200: { description: 'ok', content: 'text', schema: { type: 'object' } } }
-  const { document, findings } = publishOne(swagger({ '/x': { get: { responses: broken } } }))
+  const parameters = [{ in: 'body', name: 'b', schema: {}, content: 'text' }]
+  const { document, findings } = publishOne(swagger({ '/x': { post: { parameters, responses: ok } } }))
   assert.deepEqual(document.paths, {})
   assert.deepEqual(
     findings.map(({ severity, code }) => [severity, code]),
