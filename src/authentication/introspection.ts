@@ -1,3 +1,4 @@
+import { clientAuthentication } from '../http/client-authentication.ts'
 import { Problem } from '../http/problem.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type ClaimMap, compileClaimMap } from './claim-map.ts'
@@ -56,7 +57,7 @@ export function introspectingIssuer(settings: IntrospectionSettings): Introspect
         )
           throw new TypeError('the answer does not say whether the token is active')
       } catch (error) {
-        log.warn({ issuer: name, error }, 'the issuer could not be asked about a token')
+        log.warn({ issuer: name, err: error }, 'the issuer could not be asked about a token')
         const detail = 'The issuer of the token cannot be asked right now.'
         return {
           outcome: 'unavailable',
@@ -83,14 +84,6 @@ export function introspectingIssuer(settings: IntrospectionSettings): Introspect
     const caller = callerOf(claims, mapped.caller, issuer ?? (typeof iss === 'string' ? iss : name), method)
     return { outcome: 'active', caller, endsAt: Math.min(seconds + remember, exp ?? Number.POSITIVE_INFINITY) }
   }
-}
-
-/** RFC 6749 §2.3.1: both parts are form-urlencoded before they are joined. */
-function clientAuthentication({ clientId, clientSecret, clientAuthentication: way }: IntrospectionSettings) {
-  if (way === 'client_secret_post') return { headers: {}, form: { client_id: clientId, client_secret: clientSecret } }
-  const encode = (text: string) => new URLSearchParams([['', text]]).toString().slice(1)
-  const credentials = Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
-  return { headers: { authorization: `Basic ${credentials}` }, form: {} }
 }
 
 function refused(reason: TokenRefusal['reason'], claim?: string): TokenRefusal {

@@ -92,17 +92,13 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
       definition: service,
     }
     const limits = limitsOf(service.name, service.limits, unlimited, tools)
-    const own = compileRoute(definition, compiled, undefined, limits, common, tools)
+    const own = compileRoute(definition, compiled, undefined, limits, common)
     router.add('*', compiled.prefix || '/', own)
     router.add('*', `${compiled.prefix}/*`, own)
     for (const exception of service.routes) {
       const { method, template } = splitMatch(exception.match)
       const tighter = limitsOf(idOf(service, exception), exception.limits, limits, tools)
-      router.add(
-        method,
-        compiled.prefix + template,
-        compileRoute(definition, compiled, exception, tighter, common, tools),
-      )
+      router.add(method, compiled.prefix + template, compileRoute(definition, compiled, exception, tighter, common))
     }
     return compiled
   })
@@ -173,7 +169,6 @@ function compileRoute(
   exception: RouteDefinition | undefined,
   limits: Limits,
   common: Common,
-  tools: RouteTools,
 ): Route {
   const { authenticators, crossing } = common
   const base = service.definition
