@@ -21,6 +21,8 @@ import { readHead } from './middleware/read-head.ts'
 import { route } from './middleware/route.ts'
 import type { State } from './middleware/state.ts'
 import { throttle } from './middleware/throttle.ts'
+import { tunnel } from './middleware/tunnel.ts'
+import { upgrade } from './middleware/upgrade.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { Tools } from './tools.ts'
 
@@ -52,11 +54,13 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(ownEndpoints()) //                   the documentation, the issuer, liveness
   app.use(route()) //                          which row of the table? 404, 405
   app.use(throttle('clients')) //              how often, by address? 429
+  app.use(upgrade()) //                        may this page open a WebSocket? 403
   app.use(authenticate()) //                   who is calling? 401
   app.use(throttle('callers')) //              how often, by who calls? 429
   app.use(authorize(now)) //                   may they? 403
   app.use(admit()) //                          is there room? 503
   app.use(propagate({ trace, via })) //        whom do we name to the service?
+  app.use(tunnel()) //                         a WebSocket instead of an answer? 101
   app.use(forward()) //                        where to, and what came back? 502, 503, 504
 
   // Koa prints what reaches this event; everything that ends here was answered and logged above.

@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { serverOptions } from './http/guard.ts'
 import { Problem } from './http/problem.ts'
 import { answerParserError, parserProblem } from './http/refusal.ts'
 import type { Log } from './telemetry/log.ts'
+import { responseOn } from './upstream/tunnel.ts'
 
 export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
 
@@ -21,6 +22,8 @@ export interface ListenOptions {
   readonly port: number
   /** The environment variable that changes the port, for the message when it is taken. */
   readonly variable: string
+  /** Whether WebSockets may be opened; otherwise `Upgrade` is ignored (RFC 9110 §7.8). */
+  readonly upgrades: boolean
   readonly log: Log
 }
 
@@ -31,6 +34,8 @@ export interface ListenOptions {
 export class Listener {
   readonly #server: Server
   readonly #open = new Set<ServerResponse>()
+  /** Node neither counts nor closes these any more. */
+  readonly #upgraded = new Set<Socket>()
   #handler: Handler = starting
   #draining = false
 
@@ -47,6 +52,17 @@ export class Listener {
     // Otherwise Node says `100 Continue`, or 417, before anybody has looked at the request.
     server.on('checkContinue', handle)
     server.on('checkExpectation', handle)
+    server.on('upgrade', (req: IncomingMessage, duplex, head) => {
+      // On a server of node:http it is always one.
+      const socket = duplex as Socket
+      this.#upgraded.add(socket)
+      socket.on('close', () => this.#upgraded.delete(socket))
+      // Node has let go of the connection: what happens to it is nobody else's to hear, and would end the process.
+      socket.on('error', (error) => log.debug({ err: error }, 'a connection broke'))
+      // What came behind the request waits for who reads it, and is never taken for another request.
+      if (head.length > 0) socket.unshift(head)
+      return handle(req, responseOn(req, socket))
+    })
     server.on('clientError', (error: Error & { readonly code?: string }, socket) => {
       // A client that went away has nothing to be told, and it is no news.
       if (error.code !== 'ECONNRESET')
@@ -56,8 +72,8 @@ export class Listener {
     server.on('error', (error) => log.error({ err: error }, 'the listener failed'))
   }
 
-  static async listen({ host, port, variable, log }: ListenOptions): Promise<Listener> {
-    const server = createServer({ ...serverOptions, shouldUpgradeCallback: () => false })
+  static async listen({ host, port, variable, upgrades, log }: ListenOptions): Promise<Listener> {
+    const server = createServer({ ...serverOptions, ...(!upgrades && { shouldUpgradeCallback: () => false }) })
     server.maxHeadersCount = 0 // the guard counts; Node would drop the rest without a word
     server.requestTimeout = 0 // uploads are watched for silence, not for length (upstream/upload.ts)
     server.keepAliveTimeout = 65_000 // longer than the load balancers in front usually wait
@@ -87,7 +103,10 @@ export class Listener {
     for (const res of this.#open) if (!res.headersSent) res.shouldKeepAlive = false
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const idle = setInterval(() => this.#server.closeIdleConnections(), 50)
-    const cut = setTimeout(() => this.#server.closeAllConnections(), grace)
+    const cut = setTimeout(() => {
+      this.#server.closeAllConnections()
+      for (const socket of this.#upgraded) socket.destroy()
+    }, grace)
     await closed
     clearInterval(idle)
     clearTimeout(cut)

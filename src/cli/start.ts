@@ -51,9 +51,9 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
   try {
     const definition = await loadDefinition(config, environment)
     const { listen, admin, shutdown } = definition.gateway
-    const front = await Listener.listen({ ...listen, variable: 'PORT', log })
+    const front = await Listener.listen({ ...listen, variable: 'PORT', upgrades: true, log })
     opened.push(() => front.close(shutdown))
-    const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', log })
+    const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', upgrades: false, log })
     opened.push(() => back.close(500))
 
     const assembly = await assemble(definition, { config, port: front.port, log, now })
@@ -86,6 +86,11 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     const decisions = createDecisions()
     back.serve(createAdmin({ ...assembly, decisions, host: admin.host, page: await readAdminPage() }).callback())
     front.serve(createApp({ live, metrics, decisions, log, now }).callback())
+    // Running requests need all of the above, so this comes first. Tunnels would never end by themselves.
+    opened.push(() => {
+      assembly.upstreams.tunnels.close()
+      return front.close(shutdown)
+    })
     return {
       publicUrl: live.current.publicUrl,
       url: `http://${hostInUrl(listen.host)}:${front.port}`,

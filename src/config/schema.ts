@@ -257,7 +257,7 @@ const gateway = z.strictObject({
         .array(origin)
         .default([])
         .describe(
-          'Origins whose scripts may call the gateway, with credentials. With any, what services ' +
+          'Origins whose scripts may call the gateway, with credentials, and open WebSockets. With any, what services ' +
             'say in Access-Control-* is replaced. Default: none but its own.',
         ),
       expose: z

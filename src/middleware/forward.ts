@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { guest } from '../authentication/caller.ts'
 import type { Affinity } from '../upstream/balancers/balancer.ts'
+import type { ResponseFields } from '../upstream/forward.ts'
 import type { State, Step } from './state.ts'
 
 /**
@@ -22,7 +23,7 @@ export function forward(): Step {
         hasBody: hasBody(req.headers),
         bodyLimit: route.limits.body,
         expectsContinue: req.headers.expect !== undefined,
-        responseFields,
+        responseFields: answerFields(state),
         affinity: affinityOf(state),
         timeouts: route.timeouts,
         onOutcome(outcome) {
@@ -36,16 +37,19 @@ export function forward(): Step {
           throw error
         },
       )
-
-    function responseFields(_status: number, raw: readonly string[]): string[] {
-      const fields = route.responseFields(raw)
-      for (const text of state.announced) fields.push(text)
-      return fields
-    }
   }
 }
 
-function affinityOf({ head, identification: { caller } }: State): Affinity {
+/** The fields of the service's answer that come back, with what every answer carries. */
+export function answerFields({ route, announced }: State): ResponseFields {
+  return function answerFields(_status, raw) {
+    const fields = route.responseFields(raw)
+    for (const text of announced) fields.push(text)
+    return fields
+  }
+}
+
+export function affinityOf({ head, identification: { caller } }: State): Affinity {
   return {
     caller: caller === guest ? undefined : caller.subject,
     client: head.client.address,

@@ -18,7 +18,7 @@ export function observe(log: Log, metrics: Metrics): Step {
     function report(): void {
       const { id, head, route, identification, problem, outcome } = ctx.state
       const duration = performance.now() - started
-      const status = ctx.res.headersSent ? ctx.res.statusCode : 499
+      const status = isTunnel(outcome) ? 101 : ctx.res.headersSent ? ctx.res.statusCode : 499
       const service = route?.service.name ?? ''
       metrics.inFlight(-1)
       metrics.request(service, ctx.method, status, duration / 1_000)
@@ -66,6 +66,11 @@ function refusalOf({ problem, identification }: State) {
       ),
     row: problem.members['row'],
   }
+}
+
+/** The response knows nothing of it: its connection went to the tunnel before anything was written. */
+function isTunnel(outcome: State['outcome'] | undefined): boolean {
+  return outcome?.status === 101 && outcome.failure === undefined
 }
 
 const round = (milliseconds: number) => Math.round(milliseconds * 10) / 10
