@@ -7,6 +7,7 @@ import { createRequestIds } from './http/request-id.ts'
 import { createTracing } from './http/trace-context.ts'
 import { createVia } from './http/via.ts'
 import { admit } from './middleware/admit.ts'
+import { askToSignIn } from './middleware/ask-to-sign-in.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { authorize } from './middleware/authorize.ts'
 import { cors } from './middleware/cors.ts'
@@ -18,6 +19,7 @@ import { pin } from './middleware/pin.ts'
 import { answerProblems } from './middleware/problems.ts'
 import { propagate } from './middleware/propagate.ts'
 import { readHead } from './middleware/read-head.ts'
+import { refuseForgery } from './middleware/refuse-forgery.ts'
 import { route } from './middleware/route.ts'
 import type { State } from './middleware/state.ts'
 import { throttle } from './middleware/throttle.ts'
@@ -55,7 +57,9 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(route()) //                          which row of the table? 404, 405
   app.use(throttle('clients')) //              how often, by address? 429
   app.use(upgrade()) //                        may this page open a WebSocket? 403
+  app.use(askToSignIn()) //                    a person without a session? 302 to where one begins
   app.use(authenticate()) //                   who is calling? 401
+  app.use(refuseForgery()) //                  did the page itself want this? 403
   app.use(throttle('callers')) //              how often, by who calls? 429
   app.use(authorize(now)) //                   may they? 403
   app.use(admit()) //                          is there room? 503

@@ -7,8 +7,16 @@ import type { ExplainedStep } from './token-refusal.ts'
 export type Authentication =
   /** No credential of this kind was sent. */
   | { readonly outcome: 'absent' }
-  /** The credential is good. `credential` is the secret text as it was sent, for propagation; never logged. */
-  | { readonly outcome: 'accepted'; readonly caller: Caller; readonly credential: string }
+  /**
+   * The credential is good. `credential` is the secret text as it was sent, for propagation; never logged.
+   * `accessToken` is what it stands for, where the gateway keeps one: a session's.
+   */
+  | {
+      readonly outcome: 'accepted'
+      readonly caller: Caller
+      readonly credential: string
+      readonly accessToken?: string
+    }
   /**
    * The credential is present and refused, with the 401 (or 400, or 503 in an outage) to answer.
    * `reason` names the first check that failed, for explanations and metrics: `expired`, `audience`, `signature`, ...

@@ -9,7 +9,8 @@ export type AuthenticationStatus = 'authenticated' | 'no-token' | 'invalid-token
 /** A credential that proved a caller, kept for propagation. Never logged. */
 export interface ProvenCredential {
   readonly text: string
-  readonly in: CredentialLocation['in']
+  /** "session": the access token behind the session cookie `name`. */
+  readonly in: CredentialLocation['in'] | 'session'
   readonly name: string
   readonly tokenType: string
 }
@@ -207,7 +208,11 @@ function accepted(
   for (const [other, result] of results.entries()) {
     if (result.outcome !== 'accepted') continue
     const { location } = authenticators[other]!
-    const proven = { text: result.credential, ...location, tokenType: result.caller.tokenType ?? 'Bearer' }
+    const { credential, accessToken, caller } = result
+    const proven: ProvenCredential =
+      accessToken === undefined
+        ? { text: credential, ...location, tokenType: caller.tokenType ?? 'Bearer' }
+        : { text: accessToken, in: 'session', name: location.name, tokenType: 'Bearer' }
     if (other === index) credentials.unshift(proven)
     else credentials.push(proven)
   }

@@ -72,6 +72,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
       press,
       revocations,
       publicUrl,
+      address: `http://${hostInUrl(definition.gateway.listen.host)}:${port}`,
       loopback: isLoopback(definition.gateway.listen.host),
       shared: new Shared(),
       minter: await createMinter(publicUrl, store, now),
@@ -109,6 +110,12 @@ const month = 30 * 86_400_000
 function longestLife({ issuers }: Definition): number {
   const lives = Object.values(issuers).map((issuer) => (issuer.type === 'embedded' ? issuer.refreshToken : 0))
   return Math.max(month, ...lives)
+}
+
+/** A host to listen on as it stands in a URL that leads there. */
+export function hostInUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  return host.includes(':') ? `[${host}]` : host
 }
 
 function isLoopback(host: string): boolean {

@@ -11,7 +11,7 @@ import type { Live } from '../gateway/live.ts'
 import { CannotListen, Listener } from '../server.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
-import { assemble } from './assemble.ts'
+import { assemble, hostInUrl } from './assemble.ts'
 import { type Command, UsageError } from './command.ts'
 
 export interface StartOptions {
@@ -104,11 +104,6 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     await closeAll()
     throw error
   }
-}
-
-function hostInUrl(host: string): string {
-  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
-  return host.includes(':') ? `[${host}]` : host
 }
 
 /** What is decided once, when the process starts. */

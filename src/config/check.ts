@@ -1,5 +1,6 @@
 import { createPolicies, InvalidAllow, type Policies } from '../authorization/allow.ts'
 import { parameterNames, parseTemplate } from '../http/template.ts'
+import { checkPrincipal, checkSession } from './check-session.ts'
 import {
   type Definition,
   mostServices,
@@ -7,7 +8,7 @@ import {
   type SecuritySchemeDefinition,
   type ServiceDefinition,
 } from './schema.ts'
-import { suggest } from './suggest.ts'
+import { unknownName } from './suggest.ts'
 import { fromPointer, isObject, type Path } from './text.ts'
 
 type Complain = (path: Path, message: string) => void
@@ -41,9 +42,19 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
   const schemes = isObject(value['securitySchemes']) ? value['securitySchemes'] : {}
 
   checkIssuers(issuers, complain)
+  const gateway = isObject(value['gateway']) ? value['gateway'] : {}
+  let session: string | undefined
   for (const [name, raw] of Object.entries(schemes)) {
     const scheme = parts.securityScheme.safeParse(raw)
-    if (scheme.success) checkScheme(scheme.data, ['securitySchemes', name], Object.keys(issuers), complain)
+    if (!scheme.success) continue
+    const path: Path = ['securitySchemes', name]
+    checkScheme(scheme.data, path, Object.keys(issuers), complain)
+    if (scheme.data.type !== 'apiKey') continue
+    if (scheme.data.principal) checkPrincipal(scheme.data, path, gateway, complain)
+    if (!scheme.data.session) continue
+    checkSession(scheme.data, scheme.data.session, path, { issuers, gateway }, complain)
+    if (session === undefined) session = name
+    else complain([...path, 'session'], `"${session}" has the sessions already; there is room for one scheme`)
   }
 
   const checkNames = (security: unknown, path: Path) => {
@@ -264,10 +275,4 @@ function checkAddresses({ gateway }: Definition, complain: Complain): void {
   if (publicUrl && new URL(publicUrl).pathname !== '/') {
     complain(['gateway', 'publicUrl'], 'the public URL has no path: the gateway stands at the root of its host')
   }
-}
-
-function unknownName(name: string, what: string, known: readonly string[]): string {
-  const meant = suggest(name, known)
-  if (meant) return `there is no ${what} "${name}"; did you mean "${meant}"?`
-  return `there is no ${what} "${name}"; declared ${known.length === 0 ? 'is none' : `are ${known.join(', ')}`}`
 }

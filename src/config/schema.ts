@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { sessionSettings } from '../authentication/session-settings.ts'
 import { apiKeySettings } from '../authentication/static-keys.ts'
 import { allow } from '../authorization/allow.ts'
 import { issuers, propagators, stores } from '../catalogue.ts'
@@ -63,8 +64,16 @@ const apiKeyScheme = z
     ...described,
     issuers: issuerNames.optional().describe('When named: the credential is a token of these issuers, not an API key.'),
     ...apiKeySettings,
+    session: sessionSettings.optional(),
+    principal: z
+      .literal(true)
+      .optional()
+      .describe(
+        'true: the field is X-MS-CLIENT-PRINCIPAL, in which Azure Easy Auth says whom it has authenticated. It is not ' +
+          'signed, so it is believed from gateway.trustedProxies alone.',
+      ),
   })
-  .describe('An API key, or with `issuers` a token, in a header field, query parameter or cookie.')
+  .describe('An API key, or with `issuers` a token, in a header field, query parameter or cookie; or a session.')
 
 export const securityScheme = z
   .discriminatedUnion('type', [httpScheme, oauth2Scheme, openIdConnectScheme, apiKeyScheme])

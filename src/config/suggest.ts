@@ -19,3 +19,10 @@ function distance(from: string, to: string): number {
   }
   return row[to.length]!
 }
+
+/** What to say of a name that is not declared. */
+export function unknownName(name: string, what: string, known: readonly string[]): string {
+  const meant = suggest(name, known)
+  if (meant) return `there is no ${what} "${name}"; did you mean "${meant}"?`
+  return `there is no ${what} "${name}"; declared ${known.length === 0 ? 'is none' : `are ${known.join(', ')}`}`
+}

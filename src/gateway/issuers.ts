@@ -4,23 +4,31 @@ import type { TokenIssuer } from '../authentication/token-issuer.ts'
 import { issuers as kinds } from '../catalogue.ts'
 import type { Definition } from '../config/schema.ts'
 import type { Issuer as EmbeddedIssuer } from '../issuer/issuer.ts'
+import type { ClientDefinition } from '../issuer/settings.ts'
 import { build } from '../kind.ts'
 import type { GatewayTools } from './open.ts'
+import { sessionClientOf } from './sessions.ts'
 import type { Scope } from './shared.ts'
 
 /** The issuers of one revision: those whose tokens are checked, and the one that the gateway is itself. */
 export interface Issuers {
   readonly believed: ReadonlyMap<string, TokenIssuer>
   readonly embedded: EmbeddedIssuer | undefined
+  /** Who the gateway is to it, where people sign in for a session. */
+  readonly sessionClient: ClientDefinition | undefined
 }
 
 export async function acquireIssuers(definition: Definition, tools: GatewayTools, scope: Scope): Promise<Issuers> {
   const { now, log, store, metrics, publicUrl, folder, revocations, loopback } = tools
   const believed = new Map<string, TokenIssuer>()
   let embedded: EmbeddedIssuer | undefined
+  let sessionClient: ClientDefinition | undefined
   for (const [name, settings] of Object.entries(definition.issuers)) {
+    const client = await sessionClientOf(definition, name, tools)
+    sessionClient ??= client
+    const key = JSON.stringify([settings, client])
     const issuer = await scope.acquire<EmbeddedIssuer | TokenIssuer>(
-      `issuer ${name} ${JSON.stringify(settings)}`,
+      `issuer ${name} ${key}`,
       () =>
         build(kinds, settings, {
           name,
@@ -30,6 +38,7 @@ export async function acquireIssuers(definition: Definition, tools: GatewayTools
           publicUrl,
           loopback,
           directory: folder,
+          clients: client ? [client] : [],
           denylist: revocations,
           addressOf: (ctx) => ctx.state['head']?.client.address ?? '',
           keySetEvents: {
@@ -47,7 +56,7 @@ export async function acquireIssuers(definition: Definition, tools: GatewayTools
     }
     embedded = issuer
     const tokens = await scope.acquire(
-      `tokens of issuer ${name} ${JSON.stringify(settings)}`,
+      `tokens of issuer ${name} ${key}`,
       () =>
         embeddedTokenIssuer({
           name,
@@ -62,7 +71,7 @@ export async function acquireIssuers(definition: Definition, tools: GatewayTools
     )
     believed.set(name, tokens)
   }
-  return { believed, embedded }
+  return { believed, embedded, sessionClient }
 }
 
 function metadataOf({ metadata }: EmbeddedIssuer): IssuerMetadata {

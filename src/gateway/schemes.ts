@@ -29,7 +29,8 @@ export async function describeSchemes(
   }
   const described = await Promise.all(
     Object.entries(definition.securitySchemes).map(async ([name, scheme]) => {
-      const { type, description } = scheme
+      const { type } = scheme
+      const description = scheme.description ?? (isSession(scheme) ? aboutSession : undefined)
       const common = { type, ...(description !== undefined && { description }) }
       switch (type) {
         case 'http': {
@@ -53,6 +54,10 @@ export async function describeSchemes(
   )
   return { schemes: Object.fromEntries(described), complete }
 }
+
+const isSession = (scheme: SecuritySchemeDefinition) => scheme.type === 'apiKey' && scheme.session !== undefined
+const aboutSession =
+  'The session of a browser that signed in at [/login](/login). The browser sends the cookie by itself; there is nothing to enter here.'
 
 const flowOfGrant = {
   authorization_code: 'authorizationCode',

@@ -15,6 +15,7 @@ export const problems = {
   'ambiguous-target': { status: 400, title: 'The request target can be read in more than one way' },
   'ambiguous-credentials': { status: 400, title: 'More than one credential of the same kind was sent' },
   'underscore-field': { status: 400, title: 'Header field names with underscores are refused' },
+  'sign-in-refused': { status: 400, title: 'The sign-in was not completed' },
   'invalid-request-content': { status: 400, title: 'The request does not fit the description of the operation' },
   'no-credentials': { status: 401, title: 'Authentication is required' },
   'invalid-token': { status: 401, title: 'The access token is not valid' },

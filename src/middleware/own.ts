@@ -1,7 +1,9 @@
 import Router from '@koa/router'
+import type { Gateway } from '../gateway/gateway.ts'
 import { Problem } from '../http/problem.ts'
 import { announce } from './announce.ts'
 import { send } from './send.ts'
+import { sessionEndpoints } from './session.ts'
 import type { State, Step, StepContext } from './state.ts'
 
 /**
@@ -26,6 +28,7 @@ export function ownEndpoints(): Step {
     ctx.body = ctx.state.gateway.minter.keys
   })
   router.get(/^\/docs(?:\/|$)/, docsPage)
+  sessionEndpoints(router)
 
   const answer = router.routes()
   const refuse = methodNotAllowed(router)
@@ -33,7 +36,7 @@ export function ownEndpoints(): Step {
     const { path } = ctx.state.head
     const end = path.indexOf('/', 1)
     const first = end < 0 ? path.slice(1) : path.slice(1, end)
-    if (!firstSegments.has(first)) return next()
+    if (!firstSegments.has(first) && !isOffered(first, ctx.state.gateway)) return next()
     // The library reads the raw request; it shall see what everybody else sees.
     ctx.url = ctx.state.head.target
     announce(ctx)
@@ -55,6 +58,20 @@ const firstSegments = new Set([
   'livez',
   'readyz',
 ])
+
+/** What is there only where something is declared; a service at the root may have these paths otherwise. */
+function isOffered(first: string, { anyScheme, sessions }: Gateway): boolean {
+  switch (first) {
+    case 'login':
+    case 'logout':
+      return sessions !== undefined
+    case 'me':
+    case '.auth':
+      return !anyScheme.public
+    default:
+      return false
+  }
+}
 
 function readiness(ctx: StepContext): void {
   const { ready, services } = ctx.state.gateway.readiness()
