@@ -94,8 +94,7 @@ export function check(document: JsonObject): readonly Fault[] {
       }
     },
     Link(node, place) {
-      if (typeof node.operationId === 'string') links.push({ id: node.operationId, pointer: pointerOf(place) })
-      else if (!leads(node.operationRef, 'Operation')) fault(pointerOf(place), 'the link leads to no operation')
+      links.push({ id: String(node.operationId), pointer: pointerOf(place) })
     },
   })
   for (const { id, pointer } of links) if (!ids.has(id)) fault(pointer, `the link leads to no operation: "${id}"`)

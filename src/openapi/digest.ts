@@ -65,19 +65,10 @@ export function digest(source: DigestSource): Digest {
     const { operationId } = node
     if (typeof operationId === 'string' && !idsByOldId.has(operationId)) idsByOldId.set(operationId, ids.get(node)!)
   }
-  const places = new Map(arranged.map(({ key, method, published }) => [`${method} ${key}`, published]))
+  const places = new Map(arranged.map(({ key, method, node }) => [`${method} ${key}`, ids.get(node)]))
   const tags = tagNames(document, source.name)
-  rename(
-    document,
-    {
-      service: source.name,
-      operationIds: ids,
-      idsByOldId,
-      tags,
-      publishedPath: (path, method) => places.get(`${method} ${path}`),
-    },
-    report,
-  )
+  const idAt = (path: string, method: string) => places.get(`${method} ${path}`)
+  rename(document, { service: source.name, operationIds: ids, idsByOldId, idAt, tags }, report)
   return {
     service: source.name,
     prefix: source.prefix,
@@ -95,8 +86,19 @@ export function digest(source: DigestSource): Digest {
       variant,
     })),
     about,
-    findings: report.findings,
+    findings: isSwagger(source) ? report.findings.map(inSwagger) : report.findings,
   }
+}
+
+const isSwagger = ({ document }: DigestSource): boolean => document !== undefined && Object.hasOwn(document, 'swagger')
+
+/** A place of the upgraded document in the terms of the original. */
+function inSwagger(finding: Finding): Finding {
+  if (finding.pointer === undefined) return finding
+  const pointer = finding.pointer.replace(/^\/components\/(schemas|responses|parameters)\//, (_, section: string) =>
+    section === 'schemas' ? '/definitions/' : `/${section}/`,
+  )
+  return { ...finding, pointer }
 }
 
 /** Routes are written below the prefix, whatever the backend sees of it. */

@@ -13,8 +13,8 @@ export interface Renaming {
   /** New ids by the one that was written; of repeated ones the first. */
   readonly idsByOldId: ReadonlyMap<string, string>
   readonly tags: ReadonlyMap<string, string>
-  /** Where an operation is published, for links that name it by its place; undefined when it is not. */
-  readonly publishedPath: (path: string, method: string) => string | undefined
+  /** The new id of the operation at a path key of the document; undefined when it is not published. */
+  readonly idAt: (path: string, method: string) => string | undefined
 }
 
 /**
@@ -74,11 +74,9 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
       if (Object.hasOwn(node, byDefault)) node[byDefault] = renamed(node[byDefault]) ?? null
     },
     Link(node) {
-      if (typeof node.operationId === 'string') node.operationId = renaming.idsByOldId.get(node.operationId)
-      else if (typeof node.operationRef === 'string') {
-        const { path, method } = operationAt(node.operationRef)
-        node.operationRef = toFragment(['paths', renaming.publishedPath(path, method)!, method])
-      }
+      // By its id an operation is found wherever it is published.
+      node.operationId = targetOf(node, renaming)
+      delete node.operationRef
     },
     Operation(node) {
       const id = renaming.operationIds.get(node)
@@ -103,22 +101,17 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
 }
 
 function isLost(link: JsonObject, place: Place, renaming: Renaming, report: Report): boolean {
-  let what: string | undefined
-  if (typeof link.operationId === 'string') {
-    if (!renaming.idsByOldId.has(link.operationId)) what = `"${link.operationId}"`
-  } else if (typeof link.operationRef === 'string') {
-    const { path, method } = operationAt(link.operationRef)
-    if (renaming.publishedPath(path, method) === undefined) what = `at ${method.toUpperCase()} ${path}`
-  }
-  if (what === undefined) return false
-  report.warning('link-unresolved', `a link was left out: there is no operation ${what}`, pointerOf(place))
+  if (targetOf(link, renaming) !== undefined) return false
+  const named = JSON.stringify(link.operationId ?? link.operationRef)
+  report.warning('link-unresolved', `a link was left out: there is no operation ${named}`, pointerOf(place))
   return true
 }
 
-/** What a settled `operationRef` names. */
-function operationAt(reference: string): { path: string; method: string } {
-  const [, path = '', method = ''] = fromPointer(decodeFragment(reference.slice(1)))
-  return { path, method }
+/** The new id of the operation that a link names by its id or by its place. */
+function targetOf(link: JsonObject, { idsByOldId, idAt }: Renaming): string | undefined {
+  if (typeof link.operationId === 'string') return idsByOldId.get(link.operationId)
+  const [, path = '', method = ''] = fromPointer(decodeFragment(String(link.operationRef).slice(1)))
+  return idAt(path, method)
 }
 
 /** New names by section and old name. */

@@ -4,7 +4,6 @@ import type { EnforcedSecurity, Finding, JsonObject, Staleness } from './documen
 import { gatewayResponses } from './gateway-responses.ts'
 import { findLinks, removeLinks } from './link-removal.ts'
 import { copyPlain, isObject, items, own, put } from './plain.ts'
-import { decodeFragment, fromPointer } from './pointer.ts'
 import { prune } from './prune.ts'
 import { createReport } from './report.ts'
 
@@ -105,7 +104,7 @@ function secured(operation: JsonObject, enforced: EnforcedSecurity, components: 
   return {
     ...rest,
     ...(kept.length > 0 ? { parameters: kept } : {}),
-    responses: { ...gatewayResponses(enforced, isObject(responses) ? responses : {}) },
+    responses: gatewayResponses(enforced, isObject(responses) ? responses : {}),
     security: enforced.security,
     ...(enforced.allow === undefined ? {} : { 'x-sallyport-allow': enforced.allow }),
   }
@@ -113,14 +112,8 @@ function secured(operation: JsonObject, enforced: EnforcedSecurity, components: 
 
 /** Links to operations that are not there would be dangling. Rare enough to pay with a copy. */
 function withoutLinksTo<T extends Digest['document']>(hidden: readonly DigestOperation[], document: T): T {
-  const ids = new Set(hidden.map(({ operationId }) => operationId))
-  const places = new Set(hidden.map(({ published, method }) => `${method.toLowerCase()} ${published}`))
-  const isGone = (link: JsonObject) => {
-    if (typeof link.operationId === 'string') return ids.has(link.operationId)
-    if (typeof link.operationRef !== 'string') return false
-    const [, path, method] = fromPointer(decodeFragment(link.operationRef.slice(1)))
-    return places.has(`${method} ${path}`)
-  }
+  const ids = new Set<unknown>(hidden.map(({ operationId }) => operationId))
+  const isGone = (link: JsonObject) => ids.has(link.operationId)
   if (findLinks(document, isGone).length === 0) return document
   const copy = copyPlain(document)
   removeLinks(copy, isGone)

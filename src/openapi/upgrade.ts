@@ -1,4 +1,5 @@
 import type { JsonObject } from './document.ts'
+import { straightenHabits } from './habits.ts'
 import { lower } from './lower.ts'
 import { settleReferences } from './references.ts'
 import type { Report } from './report.ts'
@@ -21,6 +22,7 @@ export function upgrade(document: JsonObject, version: Version, report: Report, 
     current.webhooks = current['x-webhooks']
     delete current['x-webhooks']
   }
+  straightenHabits(current, report)
   settleReferences(current, report, self)
   const from = version === '2.0' || version === '3.0' ? '3.0' : '3.1'
   walk(current, 'Document', { Schema: (schema, place) => moderniseSchema(schema, place, from) })

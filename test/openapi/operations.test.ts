@@ -113,8 +113,7 @@ test('case 43: links lead to the operations they named, or are left out with a w
     parameters: { id: '$response.body#/id' },
     requestBody: '$request.body',
   })
-  assert.deepEqual(left.byRef, { operationRef: '#/paths/~1svc~1items~1%7Bid%7D/get' })
-  assert.equal(at(published, left.byRef.operationRef).operationId, 'svc_get_one')
+  assert.deepEqual(left.byRef, { operationId: 'svc_get_one' }, 'an id is right wherever the operation goes')
   assert.deepEqual(left.byOwnName, left.byRef)
   assert.deepEqual(Object.keys(left), ['byId', 'byRef', 'byOwnName', 'named'])
   assert.equal(published.components.links.svc_Named.operationId, 'svc_get_one')

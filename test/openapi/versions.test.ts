@@ -537,3 +537,77 @@ test('case 17: small mistakes that have one right form are repaired, with a find
     assert.ok(codes.includes(code), code)
   }
 })
+
+test('case 17: habits of Swagger 2.0 in a later document are understood', () => {
+  const { document, codes } = publishOne({
+    openapi: '3.0.3',
+    info: { title: 't', version: '1' },
+    paths: {
+      '/x': {
+        post: {
+          parameters: [
+            { name: 'q', in: 'query', type: 'array', items: { $ref: '#/components/schemas/A' }, examples: ['a', 'b'] },
+            {
+              name: 'b',
+              in: 'body',
+              required: true,
+              description: 'the body',
+              schema: { $ref: '#/components/schemas/A' },
+            },
+          ],
+          responses: {
+            200: {
+              description: 'ok',
+              schema: { $ref: '#/components/schemas/A' },
+              headers: { 'X-Rate': { type: 'integer', description: 'left' } },
+            },
+            201: {
+              description: 'made',
+              content: {
+                'application/json': { examples: { bare: { id: 1 }, text: 'x', right: { summary: 's', value: 2 } } },
+              },
+            },
+          },
+        },
+      },
+    },
+    components: { schemas: { A: { type: 'string', nullable: true } } },
+  })
+  const { parameters, requestBody, responses } = document.paths['/svc/x'].post
+  const schema = { $ref: '#/components/schemas/svc_A' }
+  assert.deepEqual(parameters, [
+    {
+      name: 'q',
+      in: 'query',
+      schema: { type: 'array', items: schema },
+      examples: { 0: { value: 'a' }, 1: { value: 'b' } },
+    },
+  ])
+  assert.deepEqual(requestBody, {
+    description: 'the body',
+    required: true,
+    content: { 'application/json': { schema } },
+  })
+  assert.deepEqual(responses['200'].content, { 'application/json': { schema } })
+  assert.deepEqual(responses['200'].headers, { 'X-Rate': { description: 'left', schema: { type: 'integer' } } })
+  assert.deepEqual(responses['201'].content['application/json'].examples, {
+    bare: { value: { id: 1 } },
+    text: { value: 'x' },
+    right: { summary: 's', value: 2 },
+  })
+  assert.deepEqual(document.components.schemas.svc_A, { type: ['string', 'null'] })
+  assert.deepEqual(new Set(codes), new Set(['old-habit']))
+})
+
+test('case 6: the places of a Swagger 2.0 document are named in its own words', () => {
+  const { findings } = publishOne(
+    swagger(
+      { '/x': { get: { responses: { 200: { description: 'ok', schema: { $ref: '#/definitions/A' } } } } } },
+      { definitions: { A: { properties: { b: { $ref: '#/definitions/Gone' } } } } },
+    ),
+  )
+  assert.deepEqual(
+    findings.map(({ pointer }) => pointer),
+    ['/definitions/A/properties/b'],
+  )
+})
