@@ -61,7 +61,16 @@ export function outboundFields(
 /** The bytes that were authorised, less the service's prefix and the credentials in the query. */
 export function outboundTarget({ route, head }: Pick<Permitted, 'route' | 'head'>): string {
   const { service, withheldParameters } = route
-  const path = service.stripPath ? head.path.slice(service.prefix.length) || '/' : head.path
+  const path = service.stripPath ? below(service.prefix, head.path) : head.path
   const query = withheldParameters.size === 0 ? head.query : withoutParameters(head.query, withheldParameters)
   return joinTarget('', path, query)
+}
+
+/** What follows as many segments as the prefix has: the router also finds a service by `/%40me` or `/ME` for `/@me`. */
+function below(prefix: string, path: string): string {
+  if (path.startsWith(prefix)) return path.slice(prefix.length) || '/'
+  let end = 0
+  for (let segments = prefix.split('/').length - 1; segments > 0 && end >= 0; segments--)
+    end = path.indexOf('/', end + 1)
+  return end < 0 ? '/' : path.slice(end)
 }
