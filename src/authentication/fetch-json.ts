@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import got from 'got'
+import { withoutSecrets } from '../http/query.ts'
 
 /** What the gateway asks an issuer for: a key set, its metadata, or whether a token is active. */
 export interface JsonRequest {
@@ -21,7 +22,7 @@ export class FetchFailed extends Error {
   readonly status: number | undefined
 
   constructor(url: string, complaint: string, options: ErrorOptions & { readonly status?: number } = {}) {
-    super(`${url}: ${complaint}`, options)
+    super(`${withoutSecrets(url)}: ${complaint}`, options)
     this.name = 'FetchFailed'
     this.status = options.status
   }
@@ -73,8 +74,9 @@ export const fetchJson: FetchJson = async function fetchJson({ url, form, header
   if (!isUtf8(bytes)) throw fail('the answer is not UTF-8')
   try {
     return JSON.parse(bytes.toString('utf8')) as unknown
-  } catch (error) {
-    throw fail('the answer is not JSON', error)
+  } catch {
+    // The parser's error quotes the answer, and the answers of token endpoints are secrets.
+    throw fail('the answer is not JSON')
   }
 }
 

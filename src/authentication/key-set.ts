@@ -84,7 +84,7 @@ export function localKeySet(
     try {
       keys = read()
     } catch (error) {
-      log.error({ error }, 'the new keys of the built-in issuer are not usable; the old ones stay')
+      log.error({ err: error }, 'the new keys of the built-in issuer are not usable; the old ones stay')
     }
   })
 

@@ -127,7 +127,7 @@ export function remoteKeySet(settings: RemoteKeySetSettings): RemoteKeySet {
       failure = error
       failedAt = now()
       log.warn(
-        { issuer: name, error, failures, known: keys?.all.length ?? 0 },
+        { issuer: name, err: error, failures, known: keys?.all.length ?? 0 },
         'the keys of the issuer could not be fetched',
       )
       if (keys === undefined) await recall()
@@ -146,7 +146,7 @@ export function remoteKeySet(settings: RemoteKeySetSettings): RemoteKeySet {
       const value = { ...exportKeys(set.all), confirmedAt } as unknown as Json
       await store?.put(collection, issuer, value, { expiresAt: Math.ceil((confirmedAt + staleFor) / 1_000) })
     } catch (error) {
-      log.warn({ issuer: name, error }, 'the keys of the issuer could not be stored')
+      log.warn({ issuer: name, err: error }, 'the keys of the issuer could not be stored')
     }
   }
 
@@ -161,7 +161,7 @@ export function remoteKeySet(settings: RemoteKeySetSettings): RemoteKeySet {
       confirmedAt = entry.value.confirmedAt
       log.warn({ issuer: name, confirmedAt }, 'the last good keys of the issuer are used')
     } catch (error) {
-      log.warn({ issuer: name, error }, 'the last good keys of the issuer could not be read')
+      log.warn({ issuer: name, err: error }, 'the last good keys of the issuer could not be read')
     }
   }
 

@@ -1,5 +1,6 @@
 import { splitMatch } from '../config/check.ts'
 import type { Definition } from '../config/schema.ts'
+import { withoutSecrets } from '../http/query.ts'
 import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
 import type { Press, Publication } from '../openapi/press.ts'
 import type { ReadOrder } from '../openapi/press-work.ts'
@@ -143,7 +144,7 @@ export function orderOf({ name, prefix, stripPath, definition }: Service): ReadO
     name,
     prefix,
     stripPath,
-    origin: openapi === false ? 'services.json' : openapi,
+    origin: openapi === false ? 'services.json' : withoutSecrets(openapi),
     targetBasePath: new URL(targets[0]!.url).pathname.replace(/\/+$/, ''),
     routes: routes.map(({ match }) => {
       const { method, template } = splitMatch(match)

@@ -374,7 +374,7 @@ async function forwardOf(state: Identified, tools: OutboundTools, mask: Mask): P
   for (let index = 0; index < lines.length; index += 2) {
     const [name, value] = [lines[index]!, lines[index + 1]!]
     const from = ends.find(({ end }) => index < end)!.origin
-    fields.push({ name, value: from === 'gateway' ? value : mask.field(name, value), from })
+    fields.push({ name, value: from === 'gateway' ? value : mask.field(name, value, from), from })
   }
   const [path, query] = outboundTarget(state).split('?', 2) as [string, string | undefined]
   const target = query === undefined ? path : `${path}?${mask.query(query)}`

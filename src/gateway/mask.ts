@@ -1,9 +1,10 @@
 import type { Authenticator } from '../authentication/authenticator.ts'
+import type { Origin } from './outbound.ts'
 
 /** Hides secrets in what operators are shown. */
 export interface Mask {
-  /** The value of a header field as it may be shown. */
-  field(name: string, value: string): string
+  /** The value of a header field as it may be shown. What services.json adds may be a secret, whatever its name. */
+  field(name: string, value: string, from?: Origin): string
   /** A query as it may be shown: the values of credentials are hidden. */
   query(query: string): string
 }
@@ -21,8 +22,8 @@ export function createMask(authenticators: ReadonlyMap<string, Pick<Authenticato
   const parameters = new Set(places.flatMap((place) => (place.in === 'query' ? [place.name] : [])))
 
   return {
-    field(name, value) {
-      if (!fields.has(name.toLowerCase()) && !telling.test(name)) return value
+    field(name, value, from) {
+      if (from !== 'services.json' && !fields.has(name.toLowerCase()) && !telling.test(name)) return value
       const scheme = /^([A-Za-z]+) +\S/.exec(value)?.[1]
       return scheme === undefined ? hidden : `${scheme} ${hidden}`
     },

@@ -26,6 +26,13 @@ export function withoutParameters(query: string, names: ReadonlySet<string>): st
   return kept.length === pairs.length ? query : kept.join('&')
 }
 
+/** An address as it may stand in a log: without query and userinfo (RFC 3986 §3.2.1), which may hold secrets. */
+export function withoutSecrets(url: string): string {
+  if (!URL.canParse(url)) return url.replace(/[?#].*$/s, '')
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol}//${host}${pathname}`
+}
+
 function decode(text: string): string {
   if (text.includes('+')) text = text.replaceAll('+', ' ')
   return text.includes('%') ? unescapeLeniently(text) : text
