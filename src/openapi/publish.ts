@@ -1,12 +1,11 @@
-import { renameVariables } from './arrange.ts'
 import { check } from './check.ts'
+import { withoutConflicts } from './conflicts.ts'
 import { digest } from './digest.ts'
 import type { Finding, JsonObject, SecurityRequirement, ServiceSource } from './document.ts'
 import { gatewayComponents } from './gateway-responses.ts'
-import { shapeOf } from './paths.ts'
-import { copyPlain, isObject, members, own, put } from './plain.ts'
+import { isObject, members, own, put } from './plain.ts'
 import { createReport } from './report.ts'
-import { leaveOut, type Part, secure } from './secure.ts'
+import { type Part, secure } from './secure.ts'
 
 export interface PublishSettings {
   readonly info: { readonly title: string; readonly version: string; readonly description?: string }
@@ -51,9 +50,9 @@ export function publish(parts: readonly Part[], settings: PublishSettings): Publ
   const sorted = [...parts].sort((one, other) => (one.service < other.service ? -1 : 1))
   const findings: Finding[] = []
   const sound: Part[] = []
-  for (const part of withoutConflicts(sorted, settings, findings)) {
+  for (const part of withoutConflicts(sorted, settings.own?.paths ?? {}, findings)) {
     findings.push(...part.findings)
-    const faults = check(assemble([part], settings, undefined))
+    const faults = check(assemble([part], settings))
     if (faults.length === 0) {
       sound.push(part)
       continue
@@ -72,7 +71,7 @@ export function publish(parts: readonly Part[], settings: PublishSettings): Publ
   }
 }
 
-function assemble(parts: readonly Part[], settings: PublishSettings, own_: OwnPart | undefined): JsonObject {
+function assemble(parts: readonly Part[], settings: PublishSettings, ownPart?: OwnPart): JsonObject {
   const paths: JsonObject = {}
   const webhooks: JsonObject = {}
   const components: JsonObject = { ...gatewayComponents(), securitySchemes: { ...settings.securitySchemes } }
@@ -90,7 +89,7 @@ function assemble(parts: readonly Part[], settings: PublishSettings, own_: OwnPa
     tags.push(...more)
     return more.map(({ name }) => name)
   }
-  if (own_) groups.push({ name: 'gateway', tags: take(own_) })
+  if (ownPart) groups.push({ name: 'gateway', tags: take(ownPart) })
   for (const part of parts) {
     merge(webhooks, part.document.webhooks)
     groups.push({ name: part.service, tags: take({ ...part.document, tags: tagsOf(part) }) })
@@ -111,7 +110,7 @@ function assemble(parts: readonly Part[], settings: PublishSettings, own_: OwnPa
 }
 
 function assembleOne(part: Part, settings: PublishSettings): JsonObject {
-  const document = assemble([part], settings, undefined)
+  const document = assemble([part], settings)
   const { description } = tagsOf(part)[0]!
   document.info = {
     title: `${settings.info.title}: ${part.service}`,
@@ -147,66 +146,4 @@ function merge(target: JsonObject, source: unknown): JsonObject {
 function withoutOperations(part: Part): Part {
   const [tag] = part.document.tags
   return { ...part, operations: [], document: { paths: {}, webhooks: {}, components: {}, tags: [tag!] } }
-}
-
-/**
- * Two services may be mounted so that they document the same request. The router sends it to the one with the longer
- * prefix; of two with the same, the first by name is shown. The gateway's own paths come before both.
- */
-function withoutConflicts(sorted: readonly Part[], settings: PublishSettings, findings: Finding[]): readonly Part[] {
-  const claims = new Map<string, string>()
-  const keys = new Map<string, string>()
-  for (const [path, item] of members(settings.own?.paths)) {
-    keys.set(shapeOf(path), path)
-    for (const [method] of members(item)) claims.set(`${method.toUpperCase()} ${shapeOf(path)}`, 'the gateway itself')
-  }
-  const lost = new Map<Part, Part['operations'][number][]>()
-  const byPriority = [...sorted].sort((one, other) => other.prefix.length - one.prefix.length)
-  const moved = new Map<Part, Map<string, string>>()
-  for (const part of byPriority) {
-    for (const operation of part.operations) {
-      const shape = shapeOf(operation.published)
-      const claim = `${operation.method} ${shape}`
-      const winner = claims.get(claim)
-      if (winner !== undefined) {
-        lost.set(part, [...(lost.get(part) ?? []), operation])
-        const message = `${operation.method} ${operation.published} is answered by ${winner} and is not shown for ${part.service}; give one of them another path`
-        findings.push({ service: part.service, severity: 'error', code: 'path-conflict', message })
-        continue
-      }
-      claims.set(claim, part.service)
-      const key = keys.get(shape)
-      if (key === undefined) keys.set(shape, operation.published)
-      else if (key !== operation.published) {
-        const paths = moved.get(part) ?? new Map<string, string>()
-        moved.set(part, paths.set(operation.published, key))
-      }
-    }
-  }
-  return sorted.map((part) => {
-    const remaining = lost.has(part) ? leaveOut(part, lost.get(part)!) : part
-    return moved.has(part) ? movePaths(remaining, moved.get(part)!) : remaining
-  })
-}
-
-/** Another service has the same path with other variable names: theirs are taken over. */
-function movePaths(part: Part, moved: ReadonlyMap<string, string>): Part {
-  const paths: JsonObject = {}
-  for (const [path, item] of members(part.document.paths)) {
-    const key = moved.get(path)
-    if (key === undefined) {
-      put(paths, path, item)
-      continue
-    }
-    const copy = copyPlain(item) as JsonObject
-    for (const operation of Object.values(copy)) {
-      if (isObject(operation)) renameVariables(operation, path, key, { components: part.document.components })
-    }
-    put(paths, key, copy)
-  }
-  const operations = part.operations.map((operation) => {
-    const published = moved.get(operation.published)
-    return published === undefined ? operation : { ...operation, published }
-  })
-  return { ...part, operations, document: { ...part.document, paths } }
 }

@@ -342,20 +342,52 @@ test('case 49: of two services that document one request, one answers it and the
   const [error] = same.findings.filter(({ severity }) => severity === 'error')
   assert.equal(error?.service, 'b')
   assert.match(error!.message, /GET \/shop\/x\/\{a\}.* a .*b; give one of them another path/)
-  const longer = publishAll(
+  const renamed = publishAll(
+    service(document('one'), { name: 'a', prefix: '/shop' }),
     service(
       api({
-        '/b/x/{n}': {
-          get: { responses: ok },
-          put: { parameters: [{ name: 'n', in: 'path', required: true, schema: {} }], responses: ok },
+        '/x/{n}': {
+          put: {
+            operationId: 'put',
+            parameters: [{ name: 'n', in: 'path', required: true, schema: {} }],
+            responses: { 200: { description: 'ok', links: { self: { operationRef: '#/paths/~1x~1{n}/put' } } } },
+          },
         },
       }),
-      { name: 'a', prefix: '' },
+      { name: 'b', prefix: '/shop' },
     ),
-    service(document('two'), { name: 'b' }),
   )
-  assert.equal(longer.document.paths['/b/x/{a}'].get.operationId, 'b_two', 'the longer prefix answers')
-  assert.deepEqual(longer.document.paths['/b/x/{a}'].put.parameters[0].name, 'a', 'and names the variables')
+  const { put } = renamed.document.paths['/shop/x/{a}']
+  assert.equal(put.parameters[0].name, 'a', 'the first names the variables')
+  assert.deepEqual(put.responses['200'].links.self, { operationId: 'b_put' })
+})
+
+test('case 49: what another service answers because its prefix is longer is not shown', () => {
+  const root = service(
+    api({
+      '/orders': { get: { responses: ok } },
+      '/orders/{id}': { get: { operationId: 'r', responses: ok } },
+      '/ordersmore': { get: { responses: ok } },
+      '/{any}/x': { get: { responses: ok } },
+      '/links': { get: { responses: { 200: { description: 'ok', links: { l: { operationId: 'r' } } } } } },
+    }),
+    { name: 'root', prefix: '' },
+  )
+  const { document, findings } = publishAll(
+    root,
+    service(api({ '/list': { get: { responses: ok } } }), { name: 'orders' }),
+  )
+  assert.deepEqual(Object.keys(document.paths), ['/orders/list', '/ordersmore', '/{any}/x', '/links'])
+  assert.deepEqual(document.paths['/links'].get.responses['200'].links, {})
+  const errors = findings.filter(({ severity }) => severity === 'error')
+  assert.deepEqual(
+    errors.map(({ service, code }) => [service, code]),
+    [
+      ['root', 'path-conflict'],
+      ['root', 'path-conflict'],
+    ],
+  )
+  assert.match(errors[0]!.message, /GET \/orders is answered by orders and is not shown for root/)
 })
 
 test("case 49: the gateway's own paths come before those of a service at the root", () => {
