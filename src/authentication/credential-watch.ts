@@ -1,14 +1,15 @@
 import { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
+import type { Tools } from '../tools.ts'
 import type { Caller } from './caller.ts'
 import { type Identification, identify, type SecurityRequirements } from './identify.ts'
 
 /**
  * What a connection that outlives its request must hear: that the credential which opened it is no longer good.
  *
- * It is looked at twice a second. A verified token can only expire or be revoked, which is seen without looking at the
- * token again. About everything else (keys, sessions, tokens that only their issuer can read) the authenticators are
- * asked again, as if the request came now; an outage ends nothing.
+ * Looks every 750 ms. A verified token can only expire or be revoked, which is seen without looking at the token again.
+ * About everything else (keys, sessions, tokens that only their issuer can read) the authenticators are asked again, as
+ * if the request came now: a session that was renewed lives on. An outage ends nothing.
  */
 export interface CredentialWatch {
   /** `ended` is called once, with what the request would be answered with now. Returns how to stop. */
@@ -22,44 +23,60 @@ export interface WatchedConnection {
   readonly identification: Identification
 }
 
-export interface CredentialWatchTools {
-  /** Milliseconds since the epoch. */
-  readonly now: () => number
+export interface CredentialWatchTools extends Tools {
   readonly revoked: (caller: Caller) => boolean
 }
 
-const interval = 500
+interface Entry {
+  readonly connection: WatchedConnection
+  readonly ended: (problem: Problem) => void
+  /** Whether an answer is still awaited from the last time. */
+  asked: boolean
+}
 
-export function createCredentialWatch({ now, revoked }: CredentialWatchTools): CredentialWatch {
-  const watched = new Set<{ readonly connection: WatchedConnection; readonly ended: (problem: Problem) => void }>()
+const interval = 750
+
+export function createCredentialWatch({ now, log, revoked }: CredentialWatchTools): CredentialWatch {
+  const watched = new Set<Entry>()
   let timer: NodeJS.Timeout | undefined
 
   function look(): void {
     for (const entry of watched) {
-      const end = endOf(entry.connection)
-      if (end instanceof Promise) void end.then((late) => late && finish(entry, late))
-      else if (end) finish(entry, end)
+      const { caller, credentials } = entry.connection.identification
+      if (caller.method !== 'jwt' || credentials.length > 1) void ask(entry)
+      else if (caller.expiresAt !== undefined && caller.expiresAt <= now() / 1_000)
+        finish(entry, new Problem('token-expired', 'The token that opened the connection has expired'))
+      else if (revoked(caller))
+        finish(entry, new Problem('invalid-token', 'The token that opened the connection has been revoked'))
     }
   }
 
-  function finish(entry: Parameters<typeof watched.add>[0], problem: Problem): void {
-    if (watched.delete(entry)) entry.ended(problem)
+  async function ask(entry: Entry): Promise<void> {
+    if (entry.asked) return
+    entry.asked = true
+    try {
+      const { head, security, identification } = entry.connection
+      const { caller } = await identify(security, head)
+      // Another credential of the same request may be good still, but it was not the one that decided.
+      if (caller.subject !== identification.caller.subject || caller.issuer !== identification.caller.issuer)
+        finish(entry, new Problem('no-credentials', 'The credential that opened the connection is no longer good'))
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) finish(entry, error)
+      else if (!(error instanceof Problem)) log.error({ err: error }, 'a credential could not be looked at again')
+    } finally {
+      entry.asked = false
+    }
   }
 
-  function endOf(connection: WatchedConnection): Problem | undefined | Promise<Problem | undefined> {
-    const { caller } = connection.identification
-    if (caller.expiresAt !== undefined && caller.expiresAt <= now() / 1_000)
-      return new Problem('token-expired', 'The credential that opened the connection has expired')
-    if (revoked(caller))
-      return new Problem('invalid-token', 'The credential that opened the connection has been revoked')
-    return caller.method === 'jwt' ? undefined : askAgain(connection)
+  function finish(entry: Entry, problem: Problem): void {
+    if (watched.delete(entry)) entry.ended(problem)
   }
 
   return {
     watch(connection, ended) {
       // Where nobody was asked, nothing can end.
       if (connection.identification.credentials.length === 0) return () => {}
-      const entry = { connection, ended }
+      const entry: Entry = { connection, ended, asked: false }
       watched.add(entry)
       timer ??= setInterval(look, interval).unref()
       return function stop() {
@@ -71,18 +88,8 @@ export function createCredentialWatch({ now, revoked }: CredentialWatchTools): C
     },
     close() {
       clearInterval(timer)
+      timer = undefined
       watched.clear()
     },
-  }
-}
-
-async function askAgain({ head, security, identification }: WatchedConnection): Promise<Problem | undefined> {
-  try {
-    const { caller } = await identify(security, head)
-    const same = caller.subject === identification.caller.subject && caller.issuer === identification.caller.issuer
-    return same ? undefined : new Problem('no-credentials', 'The credential that opened the connection has ended')
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error
-    return error.status === 401 ? error : undefined
   }
 }

@@ -61,7 +61,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
     const issuers = await acquireIssuers(definition, tools, scope)
     const { believed, embedded } = issuers
     const revoked = (caller: Caller) => tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false
-    const credentials = createCredentialWatch({ now: tools.now, revoked })
+    const credentials = createCredentialWatch({ now: tools.now, log: tools.log, revoked })
     undo.push(() => credentials.close())
     const sessions = openSessions(definition, issuers, revoked, tools)
     const compiled = compileRoutes(definition, {
