@@ -10,6 +10,7 @@ import { admit } from './middleware/admit.ts'
 import { askToSignIn } from './middleware/ask-to-sign-in.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { authorize } from './middleware/authorize.ts'
+import { compose } from './middleware/compose.ts'
 import { cors } from './middleware/cors.ts'
 import { forward } from './middleware/forward.ts'
 import { keepRefusal } from './middleware/keep-refusal.ts'
@@ -48,12 +49,23 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   const via = createVia(randomBytes(8).toString('hex'))
   const kept = keepRefusal(decisions, { log, now })
 
+  const alone = [
+    route(),
+    throttle('clients'),
+    authenticate(),
+    throttle('callers'),
+    authorize(now),
+    admit(),
+    propagate({ trace, via }),
+  ]
+
   app.use(observe(log, metrics)) //            one line and one measurement, when the answer has ended
   app.use(answerProblems(log, kept)) //        what is thrown below, as application/problem+json
   app.use(pin(live)) //                        which revision of services.json?
   app.use(readHead(requestIds)) //             400 what can be read in two ways; one canonical head for all below
   app.use(cors()) //                           whose scripts may read the answer? 204 to preflights
   app.use(ownEndpoints()) //                   the documentation, the issuer, liveness
+  app.use(compose(alone)) //                   several services at once? each part as if it came alone
   app.use(route()) //                          which row of the table? 404, 405
   app.use(throttle('clients')) //              how often, by address? 429
   app.use(upgrade()) //                        may this page open a WebSocket? 403

@@ -1,7 +1,9 @@
 import { createPolicies, InvalidAllow, type Policies } from '../authorization/allow.ts'
+import { partReferences } from '../http/part-path.ts'
 import { parameterNames, parseTemplate } from '../http/template.ts'
 import { checkPrincipal, checkSession } from './check-session.ts'
 import {
+  type CompositionDefinition,
   type Definition,
   mostServices,
   parts,
@@ -100,7 +102,73 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     checkRoutes(service.data, [...path, 'routes'], complain)
     checkPolicies(service.data, path, compile, complain)
   }
+  checkCompositions(value['compositions'], names, taken, complain)
   if (whole) checkAddresses(whole, complain)
+}
+
+/** A composition stands beside the services, and asks for what is there. */
+function checkCompositions(
+  compositions: unknown,
+  services: ReadonlyMap<string, number>,
+  taken: Taken,
+  complain: Complain,
+): void {
+  if (!Array.isArray(compositions)) return
+  const shapes = new Map<string, number>()
+  for (const [index, raw] of compositions.entries()) {
+    const composition = parts.composition.safeParse(raw)
+    if (!composition.success) continue
+    const path: Path = ['compositions', index]
+    const template = composition.data.match.slice('GET '.length)
+    const place = template.toLowerCase()
+    const owner = [...ancestorsOf(`${place}/`), place].map((ancestor) => taken.at.get(ancestor)).find((found) => found)
+    if (owner)
+      complain([...path, 'match'], `every path at or below ${owner.path} belongs to the service "${owner.name}"`)
+    const own = ownPaths.find((reserved) => place === reserved || place.startsWith(`${reserved}/`))
+    if (own) complain([...path, 'match'], `the gateway itself answers at ${own}; choose another path`)
+    const shape = place.replace(/\{[^}]*\}/g, '{}')
+    const first = shapes.get(shape)
+    if (first === undefined) shapes.set(shape, index)
+    else complain([...path, 'match'], `the composition /compositions/${first} answers the same requests; keep one`)
+    checkParts(composition.data, parameterNames(template), services, path, complain)
+  }
+}
+
+function checkParts(
+  { parts: written }: CompositionDefinition,
+  parameters: readonly string[],
+  services: ReadonlyMap<string, number>,
+  path: Path,
+  complain: Complain,
+): void {
+  const needs = new Map<string, readonly string[]>()
+  for (const [name, part] of Object.entries(written)) {
+    const at: Path = [...path, 'parts', name]
+    if (!services.has(part.service))
+      complain([...at, 'service'], unknownName(part.service, 'service', [...services.keys()]))
+    if (parameters.includes(name)) complain(at, `"${name}" is a parameter of the path already; call the part otherwise`)
+    const references = partReferences(part.path)
+    for (const reference of references) {
+      if (parameters.includes(reference.name) && reference.members.length === 0) continue
+      if (Object.hasOwn(written, reference.name) && reference.members.length > 0) continue
+      const known = [...parameters.map((one) => `{${one}}`), ...Object.keys(written).map((one) => `{${one}.…}`)]
+      complain(
+        [...at, 'path'],
+        `{${[reference.name, ...reference.members].join('.')}} is nothing here; there are ${known.join(', ')}`,
+      )
+    }
+    needs.set(
+      name,
+      references.map((reference) => reference.name).filter((other) => Object.hasOwn(written, other)),
+    )
+  }
+  const visit = (name: string, trail: readonly string[]): boolean =>
+    trail.includes(name) || (needs.get(name) ?? []).some((other) => visit(other, [...trail, name]))
+  for (const name of needs.keys()) {
+    if (!visit(name, [])) continue
+    complain([...path, 'parts', name], 'parts wait for each other in a circle')
+    return
+  }
 }
 
 function checkIssuers(issuers: Record<string, unknown>, complain: Complain): void {

@@ -230,6 +230,34 @@ const service = z.strictObject({
   routes: z.array(route).default([]).describe('Exceptions to what the service says; the most specific template wins.'),
 })
 
+/* Compositions */
+
+const composition = z
+  .strictObject({
+    match: z
+      .string()
+      .regex(/^GET \/\S+$/, 'a composition is asked for by GET: "GET /dashboard/{userId}"')
+      .describe('Method and path of the composition: "GET /dashboard/{userId}".'),
+    parts: z
+      .record(
+        z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of a part is letters, digits and "_"'),
+        z.strictObject({
+          service: z.string().describe('The name of the service that is asked.'),
+          path: z
+            .string()
+            .regex(/^\/[\x21-\x7e]*$/, 'the path of a part starts with "/" and is below the service')
+            .describe(
+              'Path and query below the service; {userId} is a parameter, {user.id} is a member of another part.',
+            ),
+          optional: z.boolean().default(false).describe('true: the composition is answered without it when it fails.'),
+          timeout: duration().optional().describe('How long the part may take. Default: as the service says.'),
+        }),
+      )
+      .refine((parts) => Object.keys(parts).length > 0, 'a composition has at least one part')
+      .describe('What is asked of which service; parts run at once, but for those that need another.'),
+  })
+  .describe('One request in, several out, one JSON object back.')
+
 /* The gateway itself */
 
 const host = z.string().min(1, 'a host to listen on is an address or a name, such as "127.0.0.1"')
@@ -318,6 +346,7 @@ export const definition = z
       .default({})
       .describe('What each role brings along, for `allow.permissions`: { "editor": ["orders:write"] }.'),
     security: security.optional().describe('The default for every service. Without any, a service must say its own.'),
+    compositions: z.array(composition).default([]).describe('Requests that are answered by several services together.'),
     services: z
       .array(service)
       .min(1, 'at least one service is needed')
@@ -326,6 +355,7 @@ export const definition = z
   .describe('services.json: what stands behind the gateway and who may call it.')
 
 export type Definition = z.output<typeof definition>
+export type CompositionDefinition = Definition['compositions'][number]
 export type ServiceDefinition = Definition['services'][number]
 export type RouteDefinition = ServiceDefinition['routes'][number]
 export type LimitsDefinition = z.output<typeof limits>
@@ -333,7 +363,7 @@ export type SecuritySchemeDefinition = z.output<typeof securityScheme>
 export type IssuerDefinition = Definition['issuers'][string]
 
 /** The parts that can be read on their own when another part is broken. */
-export const parts = { service, securityScheme, issuer: oneOf(issuers), security }
+export const parts = { composition, service, securityScheme, issuer: oneOf(issuers), security }
 
 /** JSON Schema 2020-12 of the file as an operator writes it. */
 export function jsonSchema(): Record<string, unknown> {

@@ -18,6 +18,7 @@ import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { RateLimits } from '../throttling/rate.ts'
 import type { Timeouts } from '../upstream/exchange.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { Composition } from './compositions.ts'
 import type { Documents } from './documents.ts'
 import type { Router } from './router.ts'
 
@@ -27,6 +28,7 @@ export interface Gateway {
   /** What clients see, without a trailing slash: `http://localhost:8080`. */
   readonly publicUrl: string
   readonly router: Router<Route>
+  readonly compositions: Router<Composition>
   readonly services: readonly Service[]
   /** By the name of their scheme. */
   readonly authenticators: ReadonlyMap<string, Authenticator>

@@ -11,6 +11,7 @@ import { docsClientId } from '../issuer/settings.ts'
 import type { JsonObject } from '../openapi/document.ts'
 import { createOwnPart } from '../openapi/own.ts'
 import type { Press } from '../openapi/press.ts'
+import type { OwnPart } from '../openapi/publish.ts'
 import { createServiceDocument, type ServiceDocument } from '../openapi/service-document.ts'
 import { locate } from '../openapi/source.ts'
 import type { Minter } from '../propagation/minter.ts'
@@ -21,6 +22,8 @@ import type { Limiters } from '../throttling/limiter.ts'
 import type { Tools } from '../tools.ts'
 import type { Upstreams } from '../upstream/upstream.ts'
 import { compileRoutes, idOf } from './compile.ts'
+import { compileCompositions } from './compositions.ts'
+import { describeCompositions } from './describe-compositions.ts'
 import { type Documents, openDocuments, orderOf } from './documents.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
 import { acquireIssuers } from './issuers.ts'
@@ -93,14 +96,17 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       services: compiled.services,
       sources,
       press: tools.press,
-      own: createOwnPart({
-        documents: true,
-        health: true,
-        keys: true,
-        session: sessions !== undefined,
-        ...(anyScheme.length > 0 && { me: { security: anyScheme } }),
-        ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
-      }),
+      own: joinOwn(
+        describeCompositions(definition, compiled),
+        createOwnPart({
+          documents: true,
+          health: true,
+          keys: true,
+          session: sessions !== undefined,
+          ...(anyScheme.length > 0 && { me: { security: anyScheme } }),
+          ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
+        }),
+      ),
       enforced(service, method, template) {
         const route = compiled.routeFor(service, method, template)
         if (!route) return undefined
@@ -126,6 +132,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       definition,
       publicUrl: tools.publicUrl,
       router: compiled.router,
+      compositions: compileCompositions(definition, compiled.services),
       services: compiled.services,
       authenticators: compiled.authenticators,
       anyScheme: compileSecurity(anyScheme, compiled.authenticators, 'reject'),
@@ -208,6 +215,14 @@ async function acquireConcurrency(
 
 function isLimited({ limits: { rate } }: Route): boolean {
   return rate.clients !== undefined || rate.callers !== undefined
+}
+
+function joinOwn(...parts: readonly OwnPart[]): OwnPart {
+  return {
+    paths: Object.assign({}, ...parts.map(({ paths }) => paths)),
+    components: Object.assign({}, ...parts.map(({ components }) => components)),
+    tags: parts.flatMap(({ tags }) => tags),
+  }
 }
 
 function docsOptions(

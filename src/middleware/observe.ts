@@ -16,7 +16,7 @@ export function observe(log: Log, metrics: Metrics): Step {
     return next()
 
     function report(): void {
-      const { id, head, route, identification, problem, outcome } = ctx.state
+      const { id, head, route, composition, identification, problem, outcome } = ctx.state
       const duration = performance.now() - started
       const status = isTunnel(outcome) ? 101 : ctx.res.headersSent ? ctx.res.statusCode : 499
       const service = route?.service.name ?? ''
@@ -31,7 +31,7 @@ export function observe(log: Log, metrics: Metrics): Step {
           path: head?.path,
           status,
           ms: round(duration),
-          route: route?.id,
+          route: route?.id ?? composition,
           client: head?.client.address,
           subject: identification?.caller.subject,
           problem: problem?.code,

@@ -22,6 +22,8 @@ export interface State {
   /** Which row answers, and the raw values of its template's parameters; route. */
   route: Route
   found: Found<Route>
+  /** Which composition answers, when one does; compose. */
+  composition?: string
   /** Who calls; authenticate. */
   identification: Identification
   /** The header lines the service will get, flat; propagate. */

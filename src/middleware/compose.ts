@@ -1,0 +1,157 @@
+import type { ServerResponse } from 'node:http'
+import { type Composition, compositionParams, type Part } from '../gateway/compositions.ts'
+import type { Found } from '../gateway/router.ts'
+import { Problem } from '../http/problem.ts'
+import { announce } from './announce.ts'
+import type { State, Step, StepContext } from './state.ts'
+
+/** Bytes of one part's answer. */
+const largestPart = 5 * 1_048_576
+const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i
+
+/** The answer of one part: its text, which goes out as it came, and what it says, for parts that need it. */
+interface Answered {
+  readonly outcome: 'answered'
+  readonly text: string
+  readonly value: unknown
+}
+
+type PartOutcome = Answered | { readonly outcome: 'failed'; readonly problem: Problem }
+
+/**
+ * One request in, several out, one JSON back. Each part walks the same steps as a request of its own would, with the
+ * caller's credential and the service's rules, so a composition never shows what its caller could not fetch alone.
+ *
+ * Parts run at once, but for those that need another's answer. A part that fails ends the composition with its problem;
+ * an optional one is null, and `$problems` says why.
+ */
+export function compose(steps: readonly Step[]): Step {
+  return function compose(ctx, next) {
+    const { gateway, head } = ctx.state
+    const found = gateway.compositions.match(head.method, head.path)
+    return found ? answer(ctx, found, steps) : next()
+  }
+}
+
+async function answer(ctx: StepContext, found: Found<Composition>, steps: readonly Step[]): Promise<void> {
+  const { parts, id } = found.value
+  const params = compositionParams(found)
+  const leaving = new AbortController()
+  ctx.res.once('close', () => leaving.abort(new Problem('client-closed-request', 'The client left before the answer')))
+
+  const outcomes = new Map<string, Promise<PartOutcome>>()
+  const outcomeOf = (name: string): Promise<PartOutcome> => {
+    const known = outcomes.get(name)
+    if (known) return known
+    const outcome = run(parts.find((part) => part.name === name)!)
+    outcomes.set(name, outcome)
+    return outcome
+  }
+  const run = async (part: Part): Promise<PartOutcome> => {
+    try {
+      const answers = new Map<string, unknown>()
+      for (const name of part.needs) {
+        const needed = await outcomeOf(name)
+        if (needed.outcome === 'failed') return needed
+        answers.set(name, needed.value)
+      }
+      return await fetchPart(ctx, part, part.target({ params, answers }), steps, leaving.signal)
+    } catch (error) {
+      if (error instanceof Problem) return { outcome: 'failed', problem: error }
+      throw error
+    }
+  }
+
+  ctx.state.composition = id
+  const settled = await Promise.all(parts.map(async (part) => ({ part, outcome: await outcomeOf(part.name) })))
+  const members: string[] = []
+  const problems: Record<string, object> = {}
+  for (const { part, outcome } of settled) {
+    if (outcome.outcome === 'answered') members.push(`${JSON.stringify(part.name)}:${outcome.text}`)
+    else if (!part.optional) throw named(outcome.problem, part.name)
+    else {
+      const { code, status, detail } = outcome.problem
+      problems[part.name] = { code, status, detail }
+      members.push(`${JSON.stringify(part.name)}:null`)
+    }
+  }
+  if (Object.keys(problems).length > 0) members.push(`"$problems":${JSON.stringify(problems)}`)
+
+  announce(ctx)
+  ctx.status = 200
+  ctx.set('Cache-Control', 'private, no-cache')
+  ctx.type = 'application/json'
+  ctx.body = `{${members.join(',')}}`
+}
+
+async function fetchPart(
+  ctx: StepContext,
+  part: Part,
+  { path, query }: { readonly path: string; readonly query: string },
+  steps: readonly Step[],
+  signal: AbortSignal,
+): Promise<PartOutcome> {
+  const target = query === '' ? path : `${path}?${query}`
+  const head = { ...ctx.state.head, method: 'GET', path, query, target }
+  const { id, gateway } = ctx.state
+  const state = { id, gateway, head, announced: [] as string[] } as unknown as State
+  const own = { state, req: ctx.req, res: ctx.res as ServerResponse, method: 'GET' } as unknown as StepContext
+  await walk(own, steps)
+
+  const { service, timeouts } = state.route
+  if (service !== part.service) throw new Problem('not-found', 'The path of the part belongs to another service')
+  const times = timeouts ?? service.upstream.timeouts
+  const fetched = await service.upstream.fetch({
+    method: 'GET',
+    target: state.target,
+    fields: withoutConditions(state.fields),
+    limit: largestPart,
+    signal,
+    ...(part.timeout !== undefined && { timeouts: { ...times, response: part.timeout, idle: part.timeout } }),
+  })
+  if (fetched.status !== 200) throw refused(fetched.status)
+  const text = fetched.body.toString('utf8')
+  if (!jsonType.test(fieldOf(fetched.fields, 'content-type') ?? '')) throw unreadable()
+  try {
+    return { outcome: 'answered', text, value: JSON.parse(text) }
+  } catch (cause) {
+    throw unreadable(cause)
+  }
+}
+
+/** The steps in their order, each through the one before it; what comes after the last is our own. */
+function walk(ctx: StepContext, steps: readonly Step[]): Promise<unknown> {
+  const at = (index: number): Promise<unknown> => Promise.resolve(steps[index]?.(ctx, () => at(index + 1)))
+  return at(0)
+}
+
+/** The whole of each part is wanted, and as it is: conditions and ranges are about the composition (RFC 9110 §13, §14). */
+function withoutConditions(fields: readonly string[]): readonly string[] {
+  const kept: string[] = []
+  for (let index = 0; index < fields.length; index += 2) {
+    if (!/^(?:if-.*|range|accept-encoding|accept|content-.*)$/i.test(fields[index]!))
+      kept.push(fields[index]!, fields[index + 1]!)
+  }
+  kept.push('Accept', 'application/json', 'Accept-Encoding', 'identity')
+  return kept
+}
+
+function fieldOf(fields: readonly string[], name: string): string | undefined {
+  for (let index = 0; index < fields.length; index += 2)
+    if (fields[index]!.toLowerCase() === name) return fields[index + 1]
+  return undefined
+}
+
+function refused(status: number): Problem {
+  if (status === 404) return new Problem('not-found', 'The service knows nothing of this')
+  return new Problem('part-failed', `The service answered with status ${status}`)
+}
+
+function unreadable(cause?: unknown): Problem {
+  return new Problem('part-failed', 'The answer of the service is not JSON', { cause })
+}
+
+function named(problem: Problem, part: string): Problem {
+  const { code, detail, fields, members, cause } = problem
+  return new Problem(code, detail, { fields, members: { ...members, part }, cause })
+}

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Backend, startBackend } from '../backend.ts'
+import { sendRaw } from '../raw.ts'
+import { startGateway } from '../sallyport.ts'
+
+const key = 'a-key-for-tests'
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const securitySchemes = {
+  apiKey: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'X-API-Key',
+    keys: [
+      { sha256: sha256(key), subject: 'ada', roles: ['admin'] },
+      { sha256: sha256('other'), subject: 'sofia', roles: ['viewer'] },
+    ],
+  },
+}
+
+const json = (value: unknown, status = 200): Answer => ({ status, body: JSON.stringify(value) })
+type Answer = { readonly status: number; readonly body: string; readonly type?: string }
+
+/** A backend with an answer for each path; paths it does not know are 404. */
+async function serving(answers: Record<string, Answer | ((wait: () => void) => void)>) {
+  const seen: { readonly url: string; readonly subject: string | undefined; readonly id: string | undefined }[] = []
+  const backend = await startBackend((req, res) => {
+    seen.push({ url: req.url!, subject: req.headers['user-id'] as string, id: req.headers['x-request-id'] as string })
+    const answer = answers[req.url!] ?? json({}, 404)
+    if (typeof answer === 'function') return answer(() => res.end())
+    res.writeHead(answer.status, { 'Content-Type': answer.type ?? 'application/json' }).end(answer.body)
+  })
+  return Object.assign(backend, { seen })
+}
+
+const definition = (users: Backend, orders: Backend, parts: object, more: object = {}) => ({
+  securitySchemes,
+  security: [{ apiKey: [] }],
+  services: [
+    { name: 'users', path: '/users', targets: [users.url], openapi: false },
+    { name: 'orders', path: '/orders', targets: [orders.url], openapi: false, ...more },
+  ],
+  compositions: [{ match: 'GET /dashboard/{userId}', parts }],
+})
+
+const parts = {
+  user: { service: 'users', path: '/{userId}' },
+  orders: { service: 'orders', path: '/?user={userId}', optional: true },
+}
+
+interface Got {
+  readonly status: number
+  // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes
+  readonly body: any
+}
+
+const get = async (url: string, headers: Record<string, string> = { 'X-API-Key': key }): Promise<Got> => {
+  const answer = await fetch(url, { headers })
+  return { status: answer.status, body: await answer.json() }
+}
+
+describe('a composition', () => {
+  test('asks several services in the name of the caller and answers with one object', async () => {
+    await using users = await serving({ '/7': json({ name: 'Ada' }) })
+    await using orders = await serving({ '/?user=7': json([{ id: 1 }]) })
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const { status, body } = await get(`${gateway.url}/dashboard/7`)
+    assert.equal(status, 200)
+    assert.deepEqual(body, { user: { name: 'Ada' }, orders: [{ id: 1 }] })
+    assert.equal(users.seen[0]?.subject, 'ada')
+    assert.equal(users.seen[0]?.id, orders.seen[0]?.id)
+  })
+
+  test('goes on without an optional part, and says why it is missing', async () => {
+    await using users = await serving({ '/7': json({ name: 'Ada' }) })
+    await using orders = await serving({ '/?user=7': json({}, 500) })
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const { status, body } = await get(`${gateway.url}/dashboard/7`)
+    assert.equal(status, 200)
+    assert.deepEqual(body.user, { name: 'Ada' })
+    assert.equal(body.orders, null)
+    assert.equal(body.$problems.orders.code, 'part-failed')
+  })
+
+  test('ends with the problem of a part it needs, and names the part', async () => {
+    await using users = await serving({
+      '/8': { status: 200, body: '<html>', type: 'text/html' },
+      '/9': { status: 200, body: '{"cut' },
+    })
+    await using orders = await serving({})
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const missing = await get(`${gateway.url}/dashboard/7`)
+    assert.deepEqual([missing.status, missing.body.code, missing.body.part], [404, 'not-found', 'user'])
+    for (const id of ['8', '9']) assert.equal((await get(`${gateway.url}/dashboard/${id}`)).status, 502)
+  })
+
+  test('never shows what the caller could not fetch alone', async () => {
+    await using users = await serving({ '/7': json({ name: 'Ada' }) })
+    await using orders = await serving({ '/?user=7': json(['secret']) })
+    await using gateway = await startGateway(definition(users, orders, parts, { security: [{ apiKey: ['admin'] }] }))
+    assert.deepEqual((await get(`${gateway.url}/dashboard/7`)).body.orders, ['secret'])
+    const sofia = await get(`${gateway.url}/dashboard/7`, { 'X-API-Key': 'other' })
+    assert.equal(sofia.body.orders, null)
+    assert.equal(sofia.body.$problems.orders.code, 'insufficient-role')
+    assert.equal((await get(`${gateway.url}/dashboard/7`, {})).status, 401)
+    assert.equal(orders.seen.length, 1)
+  })
+
+  test('feeds a part from another, and skips it when that one failed', async () => {
+    await using users = await serving({ '/7': json({ team: { id: 42 } }) })
+    await using orders = await serving({ '/teams/42': json({ open: 3 }) })
+    const fed = {
+      user: { service: 'users', path: '/{userId}', optional: true },
+      team: { service: 'orders', path: '/teams/{user.team.id}', optional: true },
+    }
+    await using gateway = await startGateway(definition(users, orders, fed))
+    assert.deepEqual((await get(`${gateway.url}/dashboard/7`)).body.team, { open: 3 })
+    const without = await get(`${gateway.url}/dashboard/8`)
+    assert.deepEqual([without.body.user, without.body.team], [null, null])
+    assert.equal(orders.seen.length, 1)
+  })
+
+  test('runs its parts at once, and cuts one that takes longer than it may', async () => {
+    const slow = (answer: Answer, wait: number) =>
+      startBackend(async (_req, res) => {
+        await sleep(wait)
+        res.writeHead(answer.status, { 'Content-Type': 'application/json' }).end(answer.body)
+      })
+    await using users = await slow(json('user'), 300)
+    await using orders = await slow(json('orders'), 300)
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const before = performance.now()
+    assert.deepEqual((await get(`${gateway.url}/dashboard/7`)).body, { user: 'user', orders: 'orders' })
+    assert(performance.now() - before < 590)
+    const short = { ...parts, orders: { ...parts.orders, timeout: '100ms' } }
+    await using impatient = await startGateway(definition(users, orders, short))
+    assert.equal((await get(`${impatient.url}/dashboard/7`)).body.$problems.orders.code, 'upstream-timeout')
+  })
+
+  test('puts no value into a path that could lead elsewhere', async () => {
+    await using users = await serving({ '/a%20b': json('found'), '/..': json('no') })
+    await using orders = await serving({ '/?user=a%20b': json([]), '/?user=a%26b%3Dc': json([]) })
+    await using gateway = await startGateway(definition(users, orders, parts))
+    assert.equal((await get(`${gateway.url}/dashboard/a%20b`)).body.user, 'found')
+    const { status } = await sendRaw(
+      gateway.url,
+      `GET /dashboard/%2e%2e HTTP/1.1\r\nHost: x\r\nX-API-Key: ${key}\r\n\r\n`,
+    )
+    assert.equal(status, 400)
+    await get(`${gateway.url}/dashboard/a%26b=c`)
+    assert(orders.seen.some(({ url }) => url === '/?user=a%26b%3Dc'))
+  })
+
+  test('is in the document, with the security that its required parts enforce together', async () => {
+    await using users = await serving({})
+    await using orders = await serving({})
+    const both = { ...parts, orders: { ...parts.orders, optional: false } }
+    const strict = { security: [{ apiKey: ['admin'] }] }
+    await using gateway = await startGateway(definition(users, orders, both, strict))
+    const { body } = await get(`${gateway.url}/openapi.json`)
+    const { get: operation } = body.paths['/dashboard/{userId}']
+    assert.deepEqual(operation.security, [{ apiKey: ['admin'] }])
+    assert.deepEqual(Object.keys(operation.responses), ['200', '401', '403', '502', '504'])
+    assert.deepEqual(operation.parameters[0].name, 'userId')
+  })
+
+  for (const [what, compositions, message] of [
+    [
+      'a service that is not there',
+      [{ match: 'GET /d', parts: { a: { service: 'user', path: '/' } } }],
+      /no service "user"; did you mean "users"/,
+    ],
+    [
+      'a parameter that is not there',
+      [{ match: 'GET /d', parts: { a: { service: 'users', path: '/{id}' } } }],
+      /\{id\} is nothing here/,
+    ],
+    [
+      'parts that wait for each other',
+      [
+        {
+          match: 'GET /d',
+          parts: { a: { service: 'users', path: '/{b.x}' }, b: { service: 'users', path: '/{a.x}' } },
+        },
+      ],
+      /circle/,
+    ],
+    [
+      'a path of a service',
+      [{ match: 'GET /users/all', parts: { a: { service: 'users', path: '/' } } }],
+      /belongs to the service "users"/,
+    ],
+    ['a method that changes things', [{ match: 'POST /d', parts: { a: { service: 'users', path: '/' } } }], /GET/],
+  ] as const) {
+    test(`is refused at start with ${what}`, async () => {
+      const backend = { url: 'http://127.0.0.1:9' } as Backend
+      await assert.rejects(startGateway({ ...definition(backend, backend, parts), compositions }), message)
+    })
+  }
+})
