@@ -9,17 +9,20 @@ const files = {
   '/': 'index.html',
   '/page/admin.css': 'admin.css',
   '/page/admin.js': 'admin.js',
-  '/page/format.js': 'format.js',
+  '/page/dom.js': 'dom.js',
   '/page/health.js': 'health.js',
   '/page/inspector.js': 'inspector.js',
+  '/page/refusals.js': 'refusals.js',
   '/page/simulator.js': 'simulator.js',
   '/page/trace.js': 'trace.js',
+  '/page/sallyport.svg': '../../docs/page/sallyport.svg',
 } as const
 
 const types: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
 }
 
 export async function readAdminPage(): Promise<AdminPage> {
@@ -39,6 +42,7 @@ const policy = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
+  "img-src 'self'",
   "connect-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",

@@ -1,0 +1,106 @@
+import { ask, byId, element } from './dom.js'
+import { showAnswer, showTrace } from './trace.js'
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+/** Milliseconds of rest after the last key. */
+const rest = 200
+const example = { sub: 'ada', roles: ['editor'], scope: '' }
+
+/** The form and its answer, which follows every change. */
+export function startSimulator() {
+  byId('method').replaceChildren(...methods.map((method) => element('option', {}, method)))
+  byId('claims').value = JSON.stringify(example, null, 2)
+  listOperations()
+
+  const form = byId('simulator-form')
+  let timer
+  form.addEventListener('submit', (event) => event.preventDefault())
+  form.addEventListener('input', (event) => {
+    if (event.target.id === 'operation') fillIn(event.target)
+    for (const kind of ['claims', 'token']) byId(`caller-${kind}`).hidden = form.elements.caller.value !== kind
+    clearTimeout(timer)
+    timer = setTimeout(explain, rest)
+  })
+}
+
+/** The operations of the published document, by their tags. */
+async function listOperations() {
+  const { paths } = await ask('/openapi.json')
+  const groups = new Map()
+  for (const [path, operations] of Object.entries(paths)) {
+    for (const [method, operation] of Object.entries(operations)) {
+      if (!methods.includes(method.toUpperCase())) continue
+      const tag = operation.tags?.[0] ?? 'Others'
+      if (!groups.has(tag)) groups.set(tag, [])
+      groups.get(tag).push({ value: `${method.toUpperCase()} ${path}`, summary: operation.summary })
+    }
+  }
+  byId('operation').append(
+    ...[...groups].map(([tag, operations]) =>
+      element(
+        'optgroup',
+        { label: tag },
+        operations.map(({ value, summary }) => element('option', { value }, summary ? `${value} – ${summary}` : value)),
+      ),
+    ),
+  )
+}
+
+/** Parameters of the path get a value to begin with. */
+function fillIn({ value }) {
+  const [method, path] = value.split(' ')
+  if (path === undefined) return
+  byId('method').value = method
+  byId('path').value = path.replace(/\{[^}]*\}/g, '1')
+}
+
+let latest = 0
+
+async function explain() {
+  const inquiry = read()
+  if (!inquiry) return
+  const mine = ++latest
+  const answer = byId('simulator-answer')
+  try {
+    const explanation = await ask('/explain', inquiry)
+    // An answer that was overtaken by a later question says nothing any more.
+    if (mine !== latest) return
+    showAnswer(answer, explanation)
+    showTrace(byId('simulator-trace'), explanation)
+  } catch (error) {
+    if (mine !== latest) return
+    answer.className = 'answer'
+    answer.textContent = error.message
+    byId('simulator-trace').replaceChildren()
+  }
+}
+
+/** The form as a question; undefined while the claims are no JSON, which is said. */
+function read() {
+  const caller = byId('simulator-form').elements.caller.value
+  const headers = readFields(byId('fields').value)
+  const inquiry = { method: byId('method').value, path: byId('path').value, headers }
+  if (caller === 'token') headers.Authorization = `Bearer ${byId('token').value.trim()}`
+  if (caller !== 'claims') return inquiry
+  const [fault, claims] = [byId('claims-fault'), byId('claims')]
+  try {
+    const value = JSON.parse(claims.value)
+    fault.hidden = true
+    claims.removeAttribute('aria-invalid')
+    return { ...inquiry, claims: value }
+  } catch (error) {
+    fault.textContent = `The claims are not JSON: ${error.message}`
+    fault.hidden = false
+    claims.setAttribute('aria-invalid', 'true')
+    return undefined
+  }
+}
+
+function readFields(text) {
+  const headers = {}
+  for (const line of text.split('\n')) {
+    const colon = line.indexOf(':')
+    if (colon > 0) headers[line.slice(0, colon).trim()] = line.slice(colon + 1).trim()
+  }
+  return headers
+}

@@ -1,0 +1,173 @@
+import { element } from './dom.js'
+
+/** The answer in one line, into the element that is read aloud. */
+export function showAnswer(place, { request, outcome, problem }) {
+  const target = request.query === undefined ? request.path : `${request.path}?${request.query}`
+  const texts = {
+    forwarded: 'goes through',
+    answered: 'is answered by the gateway itself',
+    refused: problem && `is refused: ${problem.status} ${problem.code}`,
+  }
+  place.className = `answer ${outcome}`
+  place.replaceChildren(
+    element('strong', {}, `${request.method} ${target}`),
+    ` ${texts[outcome]}`,
+    ...(problem ? [element('span', { class: 'detail' }, problem.detail)] : []),
+  )
+}
+
+/** Why: the parts of an explanation in the order in which they were found. */
+export function showTrace(place, { route, authentication, authorization, forward }) {
+  place.replaceChildren(
+    ...(route ? [part('Route', routeOf(route))] : []),
+    ...(authentication ? [part('Caller', authenticationOf(authentication))] : []),
+    ...(authorization ? [part('Allow', authorizationOf(authorization))] : []),
+    ...(forward ? [part('Sent to the service', forwardOf(forward))] : []),
+  )
+}
+
+function part(title, content) {
+  return element('section', {}, element('h3', {}, title), ...content)
+}
+
+const list = (items, name = 'ul') => element(name, { class: 'plain' }, items)
+const item = (kind, ...content) => element('li', { class: kind }, ...content)
+
+function routeOf({ id, parameters, losers }) {
+  const reasons = { method: 'another method', 'less-specific': 'less specific' }
+  return [
+    element('p', {}, element('code', {}, id)),
+    list([
+      ...Object.entries(parameters).map(([name, value]) => item('note', `{${name}} is ${value}`)),
+      ...losers.map((loser) => item('note', 'not ', element('code', {}, loser.id), `: ${reasons[loser.reason]}`)),
+    ]),
+  ]
+}
+
+function authenticationOf({ asks, caller, status, schemes, alternatives, unmet }) {
+  if (asks === 'nobody') return [element('p', {}, 'The route is public: no credential is looked at.')]
+  const rights = ['roles', 'permissions', 'scopes'].filter((kind) => caller?.[kind].length > 0)
+  return [
+    element(
+      'p',
+      {},
+      caller ? element('strong', {}, caller.subject) : 'Nobody may call like this.',
+      caller ? ` ${status}` : '',
+    ),
+    list(rights.map((kind) => item('note', `${kind}: ${caller[kind].join(', ')}`))),
+    list(schemes.map(schemeOf)),
+    list(alternatives.map(alternativeOf)),
+    ...(unmet ? [element('p', { class: 'deny' }, `Missing ${unmet.kind}: ${unmet.missing.join(', ')}`)] : []),
+  ]
+}
+
+function schemeOf({ scheme, location, verdict, reason, detail, found, simulated, steps }) {
+  const texts = {
+    accepted: simulated ? 'accepted, simulated' : 'accepted',
+    absent: `not sent (${location.in} ${location.name})`,
+    rejected: `rejected: ${reason}. ${detail}${found === undefined ? '' : ` Found: ${found}.`}`,
+  }
+  const kinds = { accepted: 'permit', absent: 'note', rejected: 'deny' }
+  return item(kinds[verdict], element('code', {}, scheme), ` ${texts[verdict]}`, steps && stepsOf(steps))
+}
+
+/** The checks of a token in order. */
+export function stepsOf(steps) {
+  const kinds = { passed: 'permit', failed: 'deny', unreached: 'note' }
+  return list(
+    steps.map(({ step, verdict, text }) =>
+      item(kinds[verdict], element('b', {}, step), verdict === 'unreached' ? ' not reached' : ` ${text}`),
+    ),
+    'ol',
+  )
+}
+
+function alternativeOf({ requirement, verdict, missing }) {
+  const names = Object.entries(requirement).map(([scheme, wanted]) =>
+    wanted.length > 0 ? `${scheme} (${wanted.join(', ')})` : scheme,
+  )
+  const texts = { decides: 'decides who calls', holds: 'holds as well', lacks: 'is not enough', fails: 'does not hold' }
+  const kinds = { decides: missing ? 'deny' : 'permit', holds: 'note', lacks: 'deny', fails: 'note' }
+  const name = names.length > 0 ? names.join(' and ') : 'nobody in particular'
+  return item(
+    kinds[verdict],
+    'alternative ',
+    element('code', {}, name),
+    ` ${texts[verdict]}${missing ? `; missing ${missing.join(', ')}` : ''}`,
+  )
+}
+
+function authorizationOf({ policies }) {
+  if (policies.length === 0) return [element('p', {}, 'Nothing more is asked of the caller.')]
+  return policies.map(({ blocks }) =>
+    list(
+      blocks.flatMap(({ pointer, rows }) =>
+        rows.map(({ pointer: row, verdict, needs, term }) =>
+          item(
+            verdict,
+            element('b', {}, row.slice(pointer.length + 1)),
+            blocks.length > 1 ? ` of block ${Number(pointer.slice(1)) + 1}: ` : ' ',
+            needs,
+            term && element('ul', { class: 'terms' }, termOf(term)),
+          ),
+        ),
+      ),
+    ),
+  )
+}
+
+function termOf({ text, value, error, skipped, children }) {
+  const outcome = error === undefined ? JSON.stringify(value) : error
+  const kind = skipped
+    ? 'skipped'
+    : error !== undefined || value === false
+      ? 'deny'
+      : value === true
+        ? 'permit'
+        : 'value'
+  return element(
+    'li',
+    { class: kind },
+    element('code', {}, text),
+    element('span', { class: 'outcome' }, ` is ${outcome}${skipped ? ', not needed' : ''}`),
+    children.length > 0 && element('ul', { class: 'terms' }, children.map(termOf)),
+  )
+}
+
+function forwardOf({ method, urls, credentials, fields }) {
+  return [
+    element(
+      'p',
+      {},
+      element('code', {}, `${method} ${urls[0]}`),
+      urls.length > 1 ? ` or ${urls.length - 1} more` : '',
+      `, credentials: ${credentials}`,
+    ),
+    element(
+      'div',
+      { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Header fields' },
+      element(
+        'table',
+        {},
+        element(
+          'thead',
+          {},
+          element('tr', {}, ...['From', 'Field', 'Value'].map((text) => element('th', { scope: 'col' }, text))),
+        ),
+        element(
+          'tbody',
+          {},
+          fields.map(({ name, value, from }) =>
+            element(
+              'tr',
+              {},
+              element('td', {}, from),
+              element('th', { scope: 'row' }, name),
+              element('td', {}, element('code', {}, value)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  ]
+}
