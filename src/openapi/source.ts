@@ -109,7 +109,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   let state: SourceState<Document> = { status: 'absent', reason: 'it has not been read yet' }
   /** The bytes behind the document in use, and the tag they came with. */
   let good: { readonly bytes: Buffer; readonly etag: string | undefined } | undefined
-  /** Bytes that were no document: the same again need no second look. */
+  /** Bytes from the network that were no document: the same again need no second look. A file may depend on others. */
   let bad: { readonly bytes: Buffer; readonly reason: string } | undefined
   let files: readonly string[] = []
   let failures = 0
@@ -118,6 +118,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   let timer: NodeJS.Timeout | undefined
   let looking: Promise<void> | undefined
   let again = false
+  let recalled = false
 
   const ready = look()
   return {
@@ -126,6 +127,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
     },
     ready,
     async refresh() {
+      if (closing.signal.aborted) return
       // What is under way may have asked before the change that this call is about.
       if (looking) again = true
       else void look()
@@ -172,15 +174,16 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
         return confirm()
       }
       if (bad?.bytes.equals(got.bytes)) return await fail(bad.reason, bad.reason, false)
-      const reading = await tools.read(got.bytes, file)
-      if (closing.signal.aborted) return
+      const reading = await read(got.bytes)
+      if (!reading) return
       if (reading.outcome === 'unreadable') {
-        bad = { bytes: got.bytes, reason: describe(reading.mistake) }
-        return await fail(bad.reason, bad.reason, false)
+        const reason = describe(reading.mistake)
+        if (file === undefined) bad = { bytes: got.bytes, reason }
+        return await fail(reason, reason, false)
       }
-      good = { bytes: got.bytes, etag: got.etag }
-      bad = undefined
       files = reading.files ?? []
+      good = { bytes: got.bytes, etag: file === undefined ? got.etag : await signature(file) }
+      bad = undefined
       failures = 0
       change({ status: 'fresh', document: reading.document, at: seconds() })
       await keep(got.bytes)
@@ -189,6 +192,14 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
       tools.log.error({ service, err: error }, 'an OpenAPI document could not be looked at')
       await fail('it could not be read', String(error), false)
     }
+  }
+
+  /** Undefined when the source was closed meanwhile, and nobody is left to hand the document to. */
+  async function read(bytes: Buffer): Promise<Reading<Document> | undefined> {
+    const reading = await tools.read(bytes, file)
+    if (!closing.signal.aborted) return reading
+    if (reading.outcome === 'read') tools.release?.(reading.document)
+    return undefined
   }
 
   /** What we have is what is there. */
@@ -212,7 +223,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
     } else if (state.status === 'stale') {
       if (state.reason !== reason) change({ ...state, reason })
     } else {
-      const kept = failures === 1 ? await recall() : undefined
+      const kept = recalled ? undefined : await recall()
       if (closing.signal.aborted) return
       if (kept) change({ status: 'stale', document: kept.document, since: kept.at, reason })
       else if (state.reason !== reason) {
@@ -225,7 +236,13 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   function change(next: SourceState<Document>): void {
     const previous = state
     state = next
-    for (const listener of listeners) listener(next)
+    for (const listener of listeners) {
+      try {
+        listener(next)
+      } catch (error) {
+        tools.log.error({ service, err: error }, 'who listens to an OpenAPI document failed')
+      }
+    }
     // Only now, so that who listens can let go of it first.
     if (previous.status !== 'absent' && (next.status === 'absent' || next.document !== previous.document)) {
       tools.release?.(previous.document)
@@ -258,10 +275,9 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
 
   async function getFile(path: string): Promise<Got> {
     try {
-      const stats = await Promise.all([path, ...files].map((name) => stat(name)))
-      const etag = stats.map(({ mtimeMs, size }) => `${mtimeMs}/${size}`).join(' ')
+      const etag = await signature(path)
       if (etag === good?.etag && state.status !== 'absent') return { outcome: 'unchanged' }
-      if (stats[0]!.size > limit) {
+      if ((await stat(path)).size > limit) {
         const reason = `it is larger than ${Math.floor(limit / 1_048_576)} MB`
         return { outcome: 'failed', kind: 'answer', reason, detail: path }
       }
@@ -273,6 +289,12 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
       const reason = missing ? 'there is no such file' : 'the file cannot be read'
       return { outcome: 'failed', kind: 'answer', reason, detail: String(error) }
     }
+  }
+
+  /** Changes when the document or one of its parts is written. */
+  async function signature(path: string): Promise<string> {
+    const stats = await Promise.all([path, ...files].map((name) => stat(name)))
+    return stats.map(({ mtimeMs, size }) => `${mtimeMs}/${size}`).join(' ')
   }
 
   async function keep(bytes: Buffer): Promise<void> {
@@ -289,10 +311,12 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   async function recall(): Promise<{ readonly document: Document; readonly at: number } | undefined> {
     try {
       const entry = await tools.store?.get<Stored>(collection, service)
+      // A store that did not answer is asked again at the next failure.
+      recalled = true
       if (!entry || entry.value.place !== place) return undefined
       const bytes = await unpack(Buffer.from(entry.value.text, 'base64'), { maxOutputLength: limit })
-      const reading = await tools.read(bytes, file)
-      if (reading.outcome === 'unreadable') return undefined
+      const reading = await read(bytes)
+      if (reading?.outcome !== 'read') return undefined
       good = { bytes, etag: undefined }
       return { document: reading.document, at: entry.value.at }
     } catch (error) {

@@ -247,7 +247,7 @@ test('a copy of another place is not used, and a store that fails harms nothing'
 test('a local file is read, noticed when it changes, and may be missing', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-'))
   const file = join(folder, 'orders.yaml')
-  const { source, paths } = watch({ location: { type: 'file', file }, interval: 20 })
+  const { source, paths, reads } = watch({ location: { type: 'file', file }, interval: 20 })
   try {
     await source.ready
     assert.deepEqual(source.state, { status: 'absent', reason: 'there is no such file' })
@@ -261,10 +261,18 @@ test('a local file is read, noticed when it changes, and may be missing', async 
     assert.deepEqual(paths(), ['/one'])
     await writeFile(join(folder, 'one.yaml'), 'get: { summary: second, deprecated: true }\n')
     await until('a part has changed', () => summary() === 'second')
+    await writeFile(join(folder, 'one.yaml'), 'get: [\n')
+    await until('a part is broken', () => source.state.status === 'stale')
+    await writeFile(join(folder, 'one.yaml'), 'get: { summary: third }\n')
+    await until('a part is whole again', () => source.state.status === 'fresh' && summary() === 'third')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const reading = reads()
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    assert.equal(reads(), reading, 'what does not change is not read')
     await writeFile(file, 'openapi: 3.1.0\npaths: [\n')
     await until('broken', () => source.state.status === 'stale')
     assert.match(source.state.status === 'stale' ? source.state.reason : '', /not valid YAML.*line 3/)
-    assert.equal(summary(), 'second')
+    assert.equal(summary(), 'third')
     await rm(file)
     await until('gone', () => source.state.status === 'stale' && /no such file/.test(source.state.reason))
   } finally {
@@ -284,4 +292,45 @@ test('a closed source asks nobody any more, also when a question was under way',
   await new Promise((resolve) => setTimeout(resolve, 400))
   assert.equal(backend.requests.length, 1)
   assert.equal(states.length, 0)
+})
+
+test('a store that is late is asked again, and what a closed source still reads is handed back', async () => {
+  const kept = createMemoryStore({ now: Date.now, log: silent })
+  await using backend = await startBackend(says(one))
+  const first = watch({ location: target(backend.url) }, kept)
+  await first.source.ready
+  await first.source.close()
+  await backend.stop()
+
+  let down = true
+  const late = {
+    ...kept,
+    get: (...parts: Parameters<Store['get']>) => (down ? Promise.reject(new Error('down')) : kept.get(...parts)),
+  } as Store
+  const { source, states } = watch({ location: target(backend.url) }, late)
+  await source.ready
+  assert.equal(source.state.status, 'absent')
+  down = false
+  await until('brought back', () => source.state.status === 'stale')
+  assert.equal(states.length, 2)
+  await source.close()
+  await kept.close()
+
+  const released: string[] = []
+  let finish: (() => void) | undefined
+  await using other = await startBackend(says(one))
+  const slow = createSource<string>(
+    { service: 'slow', location: target(other.url) },
+    {
+      now: Date.now,
+      log: silent,
+      read: () => new Promise((resolve) => (finish = () => resolve({ outcome: 'read', document: 'read' }))),
+      release: (document) => released.push(document),
+    },
+  )
+  await until('reading', () => finish !== undefined)
+  const closing = slow.close()
+  finish!()
+  await closing
+  assert.deepEqual(released, ['read'])
 })
