@@ -16,6 +16,8 @@ export interface Arranged {
   /** Below the prefix. */
   readonly template: string
   readonly variant: boolean
+  /** It had a parameter for the Authorization field. */
+  readonly authorization: boolean
 }
 
 /**
@@ -94,7 +96,8 @@ export function arrange(document: JsonObject, mount: Mount, report: Report): rea
       }
       keyByShape.set(shape, published)
       taken.set(slot, key)
-      operation.parameters = parametersOf(item, operation, document, report, place)
+      const { parameters, authorization } = parametersOf(item, operation, document, report, place)
+      operation.parameters = parameters
       if (published !== placed.published) {
         const map = renameVariables(operation, placed.published, published, document)
         renamed.set(operation, map)
@@ -107,7 +110,8 @@ export function arrange(document: JsonObject, mount: Mount, report: Report): rea
       declareVariables(operation, published, document, report, place)
       if ((operation.parameters as unknown[]).length === 0) delete operation.parameters
       delete operation.servers
-      arranged.push({ node: operation, method, key, published, template: placed.template, variant: placed.variant })
+      const { template, variant } = placed
+      arranged.push({ node: operation, method, key, published, template, variant, authorization })
     }
     delete item.servers
     delete item.parameters
@@ -143,7 +147,8 @@ function parametersOf(
   document: JsonObject,
   report: Report,
   place: string,
-): unknown[] {
+): { readonly parameters: unknown[]; readonly authorization: boolean } {
+  let authorization = false
   const byIdentity = new Map<string, unknown>()
   const declared = new Set<string>()
   const shared = items(item.parameters)
@@ -156,6 +161,7 @@ function parametersOf(
     const field = parameter.in === 'header' ? name.toLowerCase() : undefined
     if (field !== undefined && ignoredFields.has(field)) {
       const message = `the header parameter "${name}" is ignored by OpenAPI and was taken out`
+      authorization ||= field === 'authorization'
       if (field === 'authorization') report.warning('authorization-parameter', message, place)
       else report.info('ignored-parameter', message, place)
       continue
@@ -167,7 +173,7 @@ function parametersOf(
     else byIdentity.set(identity, entry)
     if (index >= shared.length) declared.add(identity)
   }
-  return [...byIdentity.values()]
+  return { parameters: [...byIdentity.values()], authorization }
 }
 
 /** Every variable of a path is declared once, and nothing else is: generators forget, and leave behind what a path once had. */

@@ -42,6 +42,8 @@ export interface DigestOperation {
   readonly operationId: string
   /** It describes a variant of a path (its key has a query or a fragment), and is no route of its own. */
   readonly variant: boolean
+  /** The service asked for an Authorization field by a parameter, which is gone: a scheme must stand for it. */
+  readonly authorization: boolean
 }
 
 /**
@@ -78,12 +80,13 @@ export function digest(source: DigestSource): Digest {
       components: isObject(document.components) ? document.components : {},
       tags: [serviceTag(source.name, about), ...tagsOf(document, tags)],
     },
-    operations: arranged.map(({ node, method, published, template, variant }) => ({
+    operations: arranged.map(({ node, method, published, template, variant, authorization }) => ({
       method: method.toUpperCase(),
       path: template,
       published,
       operationId: node.operationId as string,
       variant,
+      authorization,
     })),
     about,
     findings: isSwagger(source) ? report.findings.map(inSwagger) : report.findings,

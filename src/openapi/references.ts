@@ -2,11 +2,22 @@ import { settleMapping, spellOutImplicitValues } from './discriminators.ts'
 import type { JsonObject } from './document.ts'
 import { resolveExamples } from './examples.ts'
 import { dropShared, inlineShared } from './inline.ts'
-import { copyPlain, isObject, own, put, sizeOf } from './plain.ts'
+import { copyPlain, isObject, members, own, put, sizeOf } from './plain.ts'
 import { decodeFragment, fromPointer, toFragment, toPointer } from './pointer.ts'
 import type { Report } from './report.ts'
-import { createResolver } from './resolver.ts'
-import { follow, type Kind, type Place, pointerOf, removeAll, replace, sections, type Target, walk } from './walk.ts'
+import { createResolver, longestChain } from './resolver.ts'
+import {
+  follow,
+  isReference,
+  type Kind,
+  type Place,
+  pointerOf,
+  removeAll,
+  replace,
+  sections,
+  type Target,
+  walk,
+} from './walk.ts'
 
 /** Values copied in all for references that lead out of `components`; each of a thousand could lead to half the document. */
 const liftLimit = 1_000_000
@@ -37,7 +48,7 @@ export function settleReferences(document: JsonObject, report: Report, self?: st
     reference(node: JsonObject, place: Place) {
       const settled = settle(node.$ref as string, place.kind, place)
       if (settled !== undefined) node.$ref = settled
-      else abandon(node, place)
+      else abandon(node, place, removals)
     },
     Schema: settleSchema,
     Discriminator(node: JsonObject, place: Place) {
@@ -123,24 +134,59 @@ export function settleReferences(document: JsonObject, report: Report, self?: st
     removals.push(place)
   }
 
-  /** Leave a place valid without what it pointed to. */
-  function abandon(node: JsonObject, place: Place): void {
-    const reference = node.$ref as string
-    // The text of an external reference may be an internal address.
-    const mark = reference.startsWith('#') ? reference : 'external'
-    if (place.kind === 'Schema') {
-      delete node.$ref
-      node['x-sallyport-unresolved'] = mark
-    } else if (place.kind === 'Response') {
-      replace(place, { description: '', 'x-sallyport-unresolved': mark })
-    } else {
-      removals.push(place)
-    }
-  }
-
   function complain(reference: string, place: Place, why: string): undefined {
     const code = reference.startsWith('#') ? 'unresolved-reference' : 'external-reference'
     report.warning(code, `the reference "${reference}" was left out: ${why}`, pointerOf(place))
+  }
+}
+
+/**
+ * Repairs may have taken out what settled references lead to, or moved what is inside of a schema: leave those places
+ * valid as well. In place; afterwards no reference and no discriminator leads nowhere.
+ */
+export function mendReferences(document: JsonObject, report: Report): void {
+  const removals: Place[] = []
+  walk(document, 'Document', {
+    reference(node, place) {
+      if (ends(node.$ref)) return
+      report.warning('unresolved-reference', `"${node.$ref}" leads to what was left out`, pointerOf(place))
+      abandon(node, place, removals)
+    },
+    Discriminator(node) {
+      for (const [value, reference] of members(node.mapping)) {
+        if (!ends(reference)) delete (node.mapping as JsonObject)[value]
+      }
+      if (Object.hasOwn(node, 'x-default-mapping') && !ends(node['x-default-mapping'])) delete node['x-default-mapping']
+    },
+  })
+  removeAll(removals)
+
+  /** Whether there is something at the end of a chain of references. Circles were cut before. */
+  function ends(reference: unknown): boolean {
+    let text = reference
+    for (let hops = 0; hops <= longestChain; hops += 1) {
+      if (typeof text !== 'string') return false
+      const target = follow(document, fromPointer(decodeFragment(text.slice(1))))
+      if (!target) return false
+      if (!isObject(target.value) || !isReference(target.value)) return true
+      text = target.value.$ref
+    }
+    return false
+  }
+}
+
+/** Leave a place valid without what it pointed to. What cannot stay is put on the list. */
+function abandon(node: JsonObject, place: Place, removals: Place[]): void {
+  const reference = node.$ref as string
+  // The text of an external reference may be an internal address.
+  const mark = reference.startsWith('#') ? reference : 'external'
+  if (place.kind === 'Schema') {
+    delete node.$ref
+    node['x-sallyport-unresolved'] = mark
+  } else if (place.kind === 'Response') {
+    replace(place, { description: '', 'x-sallyport-unresolved': mark })
+  } else {
+    removals.push(place)
   }
 }
 

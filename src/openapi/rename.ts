@@ -1,10 +1,10 @@
 import type { JsonObject } from './document.ts'
 import { removeLinks } from './link-removal.ts'
 import { componentText, distinct } from './names.ts'
-import { isObject, items, own, put, renameKeys } from './plain.ts'
+import { isObject, items, members, own, put, renameKeys } from './plain.ts'
 import { decodeFragment, fromPointer, toFragment } from './pointer.ts'
 import type { Report } from './report.ts'
-import { follow, type Place, pointerOf, removeAll, replace, walk } from './walk.ts'
+import { type Place, pointerOf, walk } from './walk.ts'
 
 export interface Renaming {
   readonly service: string
@@ -20,41 +20,20 @@ export interface Renaming {
 /**
  * Give every name of a settled document (`references.ts`) its place in the service's own namespace, in place:
  * components, operation ids, tags, dynamic anchors, webhooks, and whatever refers to any of them.
- *
- * What refers to something that a repair has taken out is left valid, as an unresolved reference is.
  */
 export function rename(document: JsonObject, renaming: Renaming, report: Report): void {
   const { service } = renaming
   removeLinks(document, (link, place) => isLost(link, place, renaming, report))
   const names = componentNames(document, service)
-  const removals: Place[] = []
 
-  /** The reference under its new name; undefined when there is nothing there (any more). */
-  function renamed(reference: unknown): string | undefined {
-    if (typeof reference !== 'string' || !reference.startsWith('#/')) return undefined
-    const tokens = fromPointer(decodeFragment(reference.slice(1)))
-    const [root, section = '', name = '', ...deeper] = tokens
-    const renamedTo = root === 'components' ? names.get(section)?.get(name) : undefined
-    if (renamedTo === undefined) return undefined
-    if (deeper.length > 0 && !follow(document, tokens)) return undefined
-    return toFragment(['components', section, renamedTo, ...deeper])
+  const renamed = (reference: unknown): string => {
+    const [root = '', section = '', name = '', ...deeper] = fromPointer(decodeFragment(String(reference).slice(1)))
+    return toFragment([root, section, names.get(section)!.get(name)!, ...deeper])
   }
 
   walk(document, 'Document', {
-    reference(node, place) {
-      const reference = renamed(node.$ref)
-      if (reference !== undefined) {
-        node.$ref = reference
-        return
-      }
-      report.warning(
-        'unresolved-reference',
-        `the reference "${node.$ref}" leads to what was left out`,
-        pointerOf(place),
-      )
-      if (place.kind === 'Schema') delete node.$ref
-      else if (place.kind === 'Response') replace(place, { description: '' })
-      else removals.push(place)
+    reference(node) {
+      node.$ref = renamed(node.$ref)
     },
     Schema(node) {
       // Without a prefix, the anchors of two services would be one.
@@ -62,16 +41,9 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
       if (typeof node.$dynamicRef === 'string') node.$dynamicRef = `#${service}_${node.$dynamicRef.slice(1)}`
     },
     Discriminator(node) {
-      const { mapping } = node
-      if (isObject(mapping)) {
-        for (const [value, reference] of Object.entries(mapping)) {
-          const schema = renamed(reference)
-          if (schema === undefined) delete mapping[value]
-          else put(mapping, value, schema)
-        }
-      }
+      for (const [value, reference] of members(node.mapping)) put(node.mapping as JsonObject, value, renamed(reference))
       const byDefault = 'x-default-mapping'
-      if (Object.hasOwn(node, byDefault)) node[byDefault] = renamed(node[byDefault]) ?? null
+      if (Object.hasOwn(node, byDefault)) node[byDefault] = renamed(node[byDefault])
     },
     Link(node) {
       // By its id an operation is found wherever it is published.
@@ -86,7 +58,6 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
       node.tags = tags.size === 0 ? [service] : [...tags]
     },
   })
-  removeAll(removals)
 
   const { components } = document
   if (isObject(components)) {

@@ -16,7 +16,8 @@ export interface Resolver {
 
 /** Base of a document that does not know its own address (RFC 3986 §5.1.4). The name is reserved to stay unused. */
 const documentBase = 'http://document.invalid/'
-const longestChain = 64
+/** References that lead to references; real chains have two links. */
+export const longestChain = 64
 
 /**
  * References are URIs: relative to the nearest `$id`, with a fragment that is a JSON pointer or an anchor. Real

@@ -45,6 +45,14 @@ export function secure(
       continue
     }
     exposed.push(operation)
+    if (operation.authorization && security.security.length === 0) {
+      const { method, published } = operation
+      const advice = 'the documentation page cannot send one; give the route security, or put the field into a scheme'
+      report.warning(
+        'authorization-not-covered',
+        `${method} ${published} is public and wants an Authorization field: ${advice}`,
+      )
+    }
     const source = own(digest.document.paths, operation.published) as JsonObject
     let item = own(paths, operation.published) as JsonObject | undefined
     if (!item) {

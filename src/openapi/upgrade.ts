@@ -1,7 +1,7 @@
 import type { JsonObject } from './document.ts'
 import { straightenHabits } from './habits.ts'
 import { lower } from './lower.ts'
-import { settleReferences } from './references.ts'
+import { mendReferences, settleReferences } from './references.ts'
 import type { Report } from './report.ts'
 import { moderniseSchema } from './schema-words.ts'
 import { fromSwagger } from './swagger.ts'
@@ -30,6 +30,7 @@ export function upgrade(document: JsonObject, version: Version, report: Report, 
   lower(current, report)
   pushDownDialect(current)
   tidy(current, report)
+  mendReferences(current, report)
   current.openapi = '3.1.1'
   return current
 }

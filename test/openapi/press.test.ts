@@ -45,7 +45,14 @@ test('a press prints the same in a thread and in place', async () => {
       const one = await reading(press, order('one', api({ '/x': { get: { responses: ok } } })))
       const two = await reading(press, order('two', undefined))
       assert.deepEqual(one.operations, [
-        { method: 'GET', path: '/x', published: '/one/x', operationId: 'one_get_x', variant: false },
+        {
+          method: 'GET',
+          path: '/x',
+          published: '/one/x',
+          operationId: 'one_get_x',
+          variant: false,
+          authorization: false,
+        },
       ])
       const asked: string[] = []
       const { json, yaml, byService, findings } = await press.publish(

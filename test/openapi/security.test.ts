@@ -137,6 +137,20 @@ test('case 63: Authorization, Accept and Content-Type parameters go in every spe
   assert.deepEqual(get.security, [{ bearer: [] }], 'the scheme stands for the parameter')
   assert.equal(codes.filter((code) => code === 'authorization-parameter').length, 5)
   assert.equal(codes.filter((code) => code === 'ignored-parameter').length, 2)
+  assert.ok(!codes.includes('authorization-not-covered'))
+  const open = publishOne(
+    api(
+      { '/x': { get: { parameters: [parameter('Authorization')], responses: ok } } },
+      { components: { schemas: { OnlyThere: {} } } },
+    ),
+    enforce([]),
+  )
+  assert.deepEqual(
+    open.document.paths['/svc/x'].get.security,
+    [],
+    'no scheme is claimed that the gateway does not check',
+  )
+  assert.match(open.findings.at(-1)!.message, /GET \/svc\/x is public and wants an Authorization field/)
 })
 
 test('case 63: no document of the corpus keeps such a parameter', { skip: skipWithoutShared }, () => {
