@@ -1,49 +1,53 @@
 import { isUpgrade } from '../http/upgrade.ts'
 import { affinityOf, answerFields } from './forward.ts'
-import type { Step } from './state.ts'
+import type { Step, StepContext } from './state.ts'
 
 /**
  * A WebSocket instead of an answer? It stands until one end closes it, the gateway stops, or the credential that opened
  * it is no longer good. A service that does not agree answers the request like any other.
  */
 export function tunnel(): Step {
-  return async function tunnel(ctx, next) {
-    const { req, res, state } = ctx
-    if (!isUpgrade(req)) return next()
-    const { gateway, route, head, identification } = state
-    const ending = new AbortController()
-    const unwatch = gateway.credentials.watch({ head, security: route.security, identification }, (problem) =>
-      ending.abort(problem),
-    )
-    let open = false
-    ctx.respond = false
-    try {
-      await route.service.upstream.tunnel({
-        req,
-        res,
-        socket: req.socket,
-        head: nothing,
-        target: state.target,
-        fields: state.fields,
-        responseFields: answerFields(state),
-        affinity: affinityOf(state),
-        timeouts: route.timeouts,
-        signal: ending.signal,
-        onOpen() {
-          open = true
-        },
-        onOutcome(outcome) {
-          state.outcome = outcome
-        },
-      })
-    } catch (error) {
-      ctx.respond = true
-      throw error
-    } finally {
-      unwatch()
-      // The response has lost its connection to the tunnel; whoever waits for its end is told when the tunnel ends.
-      if (open) res.emit('close')
-    }
+  return function tunnel(ctx, next) {
+    return isUpgrade(ctx.req) ? stand(ctx) : next()
+  }
+}
+
+/** Resolves when the tunnel has closed, or another answer was delivered. */
+async function stand(ctx: StepContext): Promise<void> {
+  const { req, res, state } = ctx
+  const { gateway, route, head, identification } = state
+  const ending = new AbortController()
+  const unwatch = gateway.credentials.watch({ head, security: route.security, identification }, (problem) =>
+    ending.abort(problem),
+  )
+  let open = false
+  ctx.respond = false
+  try {
+    await route.service.upstream.tunnel({
+      req,
+      res,
+      socket: req.socket,
+      head: nothing,
+      target: state.target,
+      fields: state.fields,
+      responseFields: answerFields(state),
+      affinity: affinityOf(state),
+      timeouts: route.timeouts,
+      signal: ending.signal,
+      onOpen() {
+        open = true
+      },
+      onOutcome(outcome) {
+        state.outcome = outcome
+      },
+    })
+  } catch (error) {
+    ctx.respond = true
+    throw error
+  } finally {
+    unwatch()
+    // The response has lost its connection to the tunnel; whoever waits for its end is told when the tunnel ends.
+    if (open) res.emit('close')
   }
 }
 
