@@ -1,5 +1,7 @@
 import { parseArgs } from 'node:util'
 import { InvalidConfiguration } from '../config/load.ts'
+import { InvalidUsers } from '../issuer/users.ts'
+import { StoreUnavailable } from '../store/store.ts'
 import { check } from './check.ts'
 import { type Command, type ExitCode, type Terminal, UsageError } from './command.ts'
 import { docs } from './docs.ts'
@@ -58,6 +60,11 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     if (error instanceof InvalidConfiguration) {
       if (json) terminal.out(JSON.stringify({ file: error.file, mistakes: error.mistakes }))
       else terminal.err(error.message)
+      return 1
+    }
+    // What an operator mends outside services.json: no stack says more than the message.
+    if (error instanceof InvalidUsers || error instanceof StoreUnavailable) {
+      terminal.err(`sallyport: ${error.message}`)
       return 1
     }
     throw error

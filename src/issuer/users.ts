@@ -97,27 +97,31 @@ const lookEvery = 400
 /** Reads the users file and follows its changes. A change that cannot be used is logged and changes nothing. */
 export async function openUsers(path: string, options: UsersOptions, { log }: Tools): Promise<Users> {
   let current: Directory
-  let reading: Promise<void> | undefined
   let closed = false
+  const first = directoryOf(path, options)
+  let reading: Promise<unknown> = first
   // Not fs.watch: that loses files that are replaced rather than written, as editors and Kubernetes do.
   watchFile(path, { interval: lookEvery, persistent: false }, onChange)
   try {
-    current = await directoryOf(path, options)
+    current = await first
   } catch (error) {
     unwatchFile(path, onChange)
     throw error
   }
 
+  // A file that is not there is told like a change; when the first reading failed, that has been said.
   function onChange(): void {
-    reading = (reading ?? Promise.resolve()).then(async () => {
-      try {
-        const next = await directoryOf(path, options)
-        if (!closed) current = next
-        log.info({ path, users: next.size }, 'the users file was read again')
-      } catch (error) {
-        log.error({ err: error, path }, 'the changed users file cannot be used; the users stay as they were')
-      }
-    })
+    reading = reading.then(readAgain, () => {})
+  }
+
+  async function readAgain(): Promise<void> {
+    try {
+      const next = await directoryOf(path, options)
+      if (!closed) current = next
+      log.info({ path, users: next.size }, 'the users file was read again')
+    } catch (error) {
+      log.error({ err: error, path }, 'the changed users file cannot be used; the users stay as they were')
+    }
   }
 
   return {

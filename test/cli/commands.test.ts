@@ -140,3 +140,25 @@ describe('a command that is called wrongly', () => {
     })
   }
 })
+
+describe('what stands outside services.json and cannot be used', () => {
+  const refused = (store: object, more: object = {}) => ({
+    ...sound,
+    gateway: { listen: { port: 0 }, admin: { port: 0 } },
+    store,
+    ...more,
+  })
+
+  test('a store that is no database is one line that names it', async () => {
+    const { code, err } = await sallyport(['start'], refused({ type: 'sqlite', path: 'services.json' }))
+    assert.equal(code, 1)
+    assert.match(err, /^sallyport: the store file .*services\.json is not a SQLite database/)
+  })
+
+  test('a users file that is not there is one line that names it', async () => {
+    const issuers = { local: { type: 'embedded', users: './nobody.json' } }
+    const { code, err } = await sallyport(['start'], refused({ type: 'memory' }, { issuers }))
+    assert.equal(code, 1)
+    assert.match(err, /^sallyport: the users file .*nobody\.json cannot be used\n {2}there is no such file$/)
+  })
+})
