@@ -418,7 +418,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
 
   #tryAgainOr(code: ProblemCode, cause: Error): void {
     const target = this.#target!
-    const who = code === 'internal-error' || code === 'overloaded' ? 'gateway' : 'upstream'
+    const who = code.startsWith('upstream-') ? 'upstream' : 'gateway'
     if (who === 'upstream') target.state.failed(code)
     const next = this.#mayRepeat(code) ? this.#service.choose(this.#request.affinity, target) : undefined
     // Who could not be reached just now is not tried again at once.

@@ -82,9 +82,9 @@ const retryAfter: { readonly [Code in ProblemCode]?: string } = { 'no-healthy-ta
 
 /** What a failed exchange is answered with: a problem that never names a target, or our own defect as it is. */
 export function problemOf(failure: Failure, service: string): Error {
+  if (failure.cause instanceof Problem) return failure.cause
   if (failure.code === 'internal-error' && failure.cause instanceof Error) return failure.cause
   const detail = details[failure.code]?.(service) ?? `The request could not be passed to the service "${service}"`
-  if (failure.cause instanceof Problem) return failure.cause
   const wait = retryAfter[failure.code]
   return new Problem(failure.code, detail, {
     cause: failure.cause,
