@@ -19,7 +19,8 @@ export function createReport(service: string): Report {
     const count = (counts.get(code) ?? 0) + 1
     counts.set(code, count)
     if (count > perCode) return
-    kept.push({ service, severity, code, message: inOneLine(message), ...(pointer === undefined ? {} : { pointer }) })
+    const place = pointer === undefined ? {} : { pointer: inOneLine(pointer) }
+    kept.push({ service, severity, code, message: inOneLine(message), ...place })
   }
   return {
     error: add('error'),
@@ -37,7 +38,7 @@ export function createReport(service: string): Report {
   }
 }
 
-/** Messages quote what backends wrote: no line breaks, no control characters, no novels. */
+/** Messages and pointers quote what backends wrote: no line breaks, no control characters, no novels. */
 function inOneLine(message: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not get through
   const line = message.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')

@@ -302,11 +302,7 @@ test('case 48: templates that differ in names only become one path, with variabl
       { components: { parameters: { Name: variable('name') } } },
     ),
   )
-  assert.deepEqual(
-    Object.keys(document.paths),
-    ['/svc/a/{id}/b/{x}', '/svc/a/me/b/{x}'],
-    'a concrete path beside a template is legal (case 50)',
-  )
+  assert.deepEqual(Object.keys(document.paths), ['/svc/a/{id}/b/{x}', '/svc/a/me/b/{x}'])
   const { get, put } = document.paths['/svc/a/{id}/b/{x}']
   assert.equal(get.operationId, 'svc_one')
   assert.deepEqual(
@@ -403,6 +399,15 @@ test("case 49: the gateway's own paths come before those of a service at the roo
   assert.equal((document.paths as Loose)['/livez'].get.operationId, 'getLiveness')
   assert.equal((document.paths as Loose)['/livez'].post.operationId, 'svc_post_livez')
   assert.match(findings[0]!.message, /the gateway itself/)
+})
+
+test('case 50: a concrete path beside a template is legal, and both are kept', () => {
+  const item = { get: { responses: ok } }
+  const { document, codes } = publishOne(
+    api({ '/a/{id}': { ...item }, '/a/me': item, '/a/{id}/x': item, '/a/me/x': item }),
+  )
+  assert.deepEqual(Object.keys(document.paths), ['/svc/a/{id}', '/svc/a/me', '/svc/a/{id}/x', '/svc/a/me/x'])
+  assert.deepEqual(new Set(codes), new Set(['path-parameter-undeclared']))
 })
 
 test('case 51: the document shows what the gateway exposes and nothing more', () => {

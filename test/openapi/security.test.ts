@@ -238,25 +238,65 @@ test('case 66: an answer may describe any header field', () => {
   assert.deepEqual(document.paths['/svc/x'].get.responses['200'].headers, headers)
 })
 
-test("cases 67 to 69: the gateway's schemes are published as they are configured", () => {
-  const securitySchemes = {
-    token: { type: 'apiKey', in: 'header', name: 'Authorization' },
-    dpop: { type: 'http', scheme: 'dpop' },
-    oauth2: {
-      type: 'oauth2',
-      flows: { clientCredentials: { tokenUrl: 'http://gateway.test/oauth2/token', scopes: { orders: 'Orders' } } },
+const published = (
+  securitySchemes: Record<string, object>,
+  security: EnforcedSecurity['security'],
+  document = api({ '/x': { get: { responses: ok } } }),
+) => {
+  const { document: whole, byService } = publish([preparePart(service(document, enforce(security)))], {
+    ...settings,
+    securitySchemes: securitySchemes as Loose,
+  })
+  return { whole: whole as Loose, own: byService.get('svc') as Loose }
+}
+
+test('case 67: an API key in the Authorization field is a scheme like others, and stands for the parameter', () => {
+  const token = { type: 'apiKey', in: 'header', name: 'Authorization' }
+  const document = api({
+    '/x': {
+      get: {
+        parameters: [{ name: 'Authorization', in: 'header', schema: { type: 'string', pattern: '^Token ' } }],
+        responses: ok,
+      },
+    },
+  })
+  const { whole } = published({ token }, [{ token: [] }], document)
+  assert.deepEqual(whole.components.securitySchemes, { token })
+  assert.deepEqual(whole.paths['/svc/x'].get.security, [{ token: [] }])
+  assert.equal(whole.paths['/svc/x'].get.parameters, undefined)
+})
+
+test('case 68: other HTTP schemes are described as they are', () => {
+  const dpop = { type: 'http', scheme: 'dpop', description: 'RFC 9449; the dialog of Swagger UI does not offer it' }
+  const { whole } = published({ dpop }, [{ dpop: [] }])
+  assert.deepEqual(whole.components.securitySchemes, { dpop })
+})
+
+test("case 69: flows are the gateway's, in every document, and never a backend's", () => {
+  const oauth2 = {
+    type: 'oauth2',
+    flows: {
+      clientCredentials: { tokenUrl: 'http://gateway.test/oauth2/token', scopes: { orders: 'Orders', admin: 'All' } },
     },
   }
-  const part = preparePart(
-    service(api({ '/x': { get: { responses: ok } } }), enforce([{ token: [] }, { dpop: [] }, { oauth2: ['orders'] }])),
+  const theirs = {
+    type: 'oauth2',
+    flows: { implicit: { authorizationUrl: 'https://phishing.test', scopes: { everything: '' } } },
+  }
+  const document = api(
+    { '/x': { get: { security: [{ oauth2: ['everything'] }], responses: ok } } },
+    { components: { securitySchemes: { oauth2: theirs } } },
   )
-  const { document, byService } = publish([part], { ...settings, securitySchemes })
-  assert.deepEqual((document.components as Loose).securitySchemes, securitySchemes)
-  assert.deepEqual(
-    (byService.get('svc') as Loose).components.securitySchemes,
-    securitySchemes,
-    'equal names carry an authorization over between documents',
-  )
+  const { whole, own } = published({ oauth2 }, [{ oauth2: ['orders'] }], document)
+  for (const one of [whole, own]) {
+    assert.deepEqual(
+      one.components.securitySchemes,
+      { oauth2 },
+      'equal names carry an authorization from document to document',
+    )
+    assert.deepEqual(one.paths['/svc/x'].get.security, [{ oauth2: ['orders'] }])
+    assert.ok(!textOf(one).includes('phishing'))
+  }
 })
 
 test('case 70: extensions of backends are kept but for those that steer gateways', () => {
