@@ -79,9 +79,14 @@ export function createEndpoints(
       ctx.path = path
       await answer(ctx, endpoint, below)
       await settled(ctx)
+      // What oidc-provider answers itself, in OAuth's words.
+      if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '1')
     } catch (error) {
       if (error instanceof StoreUnavailable || (error instanceof errors.OIDCProviderError && error.statusCode === 503))
-        throw new Problem('store-unavailable', 'The authorization server cannot reach its store', { cause: error })
+        throw new Problem('store-unavailable', 'The authorization server cannot reach its store', {
+          cause: error,
+          fields: { 'Retry-After': '1' },
+        })
       throw error
     }
   }
