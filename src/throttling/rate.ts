@@ -6,6 +6,8 @@ import { type Counted, type PartitionName, partitionBy, partitionNames } from '.
 
 const longestWindow = 86_400_000
 
+const unknownPartition = `a rate is counted by ${partitionNames.join(', ')} or "claim:<name>"`
+
 /** One entry of `limits.rate` in services.json. */
 export const rate = z
   .strictObject({
@@ -22,8 +24,8 @@ export const rate = z
       .describe('The time over which `requests` come back: "1s", "1m", "1h", at most "1d".'),
     by: z
       .union(
-        [z.enum(partitionNames), z.templateLiteral(['claim:', z.string().min(1)])],
-        `a rate is counted by ${partitionNames.join(', ')} or "claim:<name>"`,
+        [z.enum(partitionNames), z.templateLiteral(['claim:', z.string().min(1)], unknownPartition)],
+        unknownPartition,
       )
       .default('caller')
       .describe(
