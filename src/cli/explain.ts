@@ -43,7 +43,7 @@ export const explain: Command = {
       await assembly.close()
     }
     out(json ? JSON.stringify(explanation) : formatExplanation(explanation))
-    return explanation.outcome === 'refused' ? 1 : 0
+    return explanation.outcome === 'refused' || explanation.outcome === 'sign-in' ? 1 : 0
   },
 }
 

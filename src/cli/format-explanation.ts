@@ -4,6 +4,7 @@ import type {
   ExplainedAuthentication,
   ExplainedAuthorization,
   ExplainedForward,
+  ExplainedPart,
   ExplainedRoute,
   ExplainedScheme,
   Explanation,
@@ -13,12 +14,14 @@ const marks = { passed: '✓', failed: '✗', unreached: '·', permit: '✓', de
 
 /** An explanation for a person at a terminal: the answer first, then what led to it, in the order it was found. */
 export function formatExplanation(explanation: Explanation): string {
-  const { request, outcome, problem, route, authentication, authorization, forward } = explanation
+  const { request, outcome, problem, route, authentication, authorization, forward, composition } = explanation
   const target = request.query === undefined ? request.path : `${request.path}?${request.query}`
   const answer = {
     forwarded: 'is forwarded',
     refused: `is refused: ${problem?.status} ${problem?.code}`,
     answered: 'is answered by the gateway itself',
+    'sign-in': 'is sent to /login, where a session begins; a script is refused',
+    composed: 'is composed of what the requests below bring',
   }[outcome]
   return [
     `${request.method} ${target} ${answer}`,
@@ -27,7 +30,20 @@ export function formatExplanation(explanation: Explanation): string {
     ...section('caller', authentication && authenticationLines(authentication)),
     ...section('allow', authorization && authorizationLines(authorization)),
     ...section('sent', forward && forwardLines(forward)),
+    ...(composition?.parts ?? []).flatMap(partLines),
   ].join('\n')
+}
+
+function partLines({ name, optional, needs, explanation }: ExplainedPart): readonly string[] {
+  const title = `PART ${name}${optional ? ', optional' : ''}`
+  if (!explanation) return ['', title, `  depends on what ${needs.join(', ')} will bring`]
+  return [
+    '',
+    title,
+    ...formatExplanation(explanation)
+      .split('\n')
+      .map((line) => (line === '' ? '' : `  ${line}`)),
+  ]
 }
 
 function section(title: string, lines: readonly string[] | undefined): readonly string[] {

@@ -10,6 +10,8 @@ import { createGuard } from '../http/guard.ts'
 import { canonicalTarget } from '../http/path.ts'
 import { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
+import { type Composition, compositionParams } from './compositions.ts'
+import { admitUpgrade, refuseForgery } from './cross-site.ts'
 import { decide, type Identified, parametersOf, questionOf, refusalOf } from './decide.ts'
 import type {
   ExplainedAlternative,
@@ -18,6 +20,7 @@ import type {
   ExplainedCaller,
   ExplainedField,
   ExplainedForward,
+  ExplainedPart,
   ExplainedProblem,
   ExplainedRoute,
   ExplainedScheme,
@@ -28,6 +31,7 @@ import type { Gateway, Route } from './gateway.ts'
 import { createMask, type Mask } from './mask.ts'
 import { type Origin, type OutboundTools, outboundFields, outboundTarget } from './outbound.ts'
 import type { Found } from './router.ts'
+import { maySignIn, showsNothing } from './sign-in.ts'
 import { type Simulation, simulate } from './simulate.ts'
 
 const fieldName = z.string().regex(/^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/, 'a header field name is a token (RFC 9110 §5.1)')
@@ -72,6 +76,7 @@ export interface ExplainTools extends OutboundTools {
 
 export type Explain = (gateway: Gateway, asked: z.output<typeof inquiry>) => Promise<Explanation>
 
+type Asked = z.output<typeof inquiry>
 type Progress = { -readonly [Part in keyof Explanation]: Explanation[Part] }
 
 /**
@@ -89,27 +94,79 @@ export function createExplain(tools: ExplainTools): Explain {
       outcome: 'refused',
       request: { method: asked.method, path: asked.path.split('?')[0]!, client: asked.address },
     }
-    let step: ExplainedProblem['step'] = 'read'
+    let head: RequestHead
     try {
-      // The steps of app.ts, in their order.
-      const head = readHead(gateway, asked, guard, tools.id())
+      head = readHead(gateway, asked, guard, tools.id())
       progress.request = requestOf(head, mask)
-
       if (isAnsweredHere(gateway, head)) return { ...progress, outcome: 'answered' }
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      return { ...progress, problem: problemOf(error, 'read') }
+    }
+    const composition = gateway.compositions.match(head.method, head.path)
+    return composition
+      ? explainComposition(gateway, asked, head, composition, progress)
+      : explainOne(gateway, asked, head, progress)
+  }
 
-      step = 'route'
+  /** Each part as a request of its own. What ends one that is not optional ends them all. */
+  async function explainComposition(
+    gateway: Gateway,
+    asked: Asked,
+    whole: RequestHead,
+    found: Found<Composition>,
+    progress: Progress,
+  ): Promise<Explanation> {
+    const mask = createMask(gateway.authenticators)
+    const params = compositionParams(found)
+    const { id, parts } = found.value
+    const explained: ExplainedPart[] = []
+    for (const { name, optional, needs, target } of parts) {
+      if (needs.length > 0) {
+        explained.push({ name, optional, needs })
+        continue
+      }
+      const { path, query } = target({ params, answers: new Map() })
+      const head = { ...whole, method: 'GET', path, query, target: query === '' ? path : `${path}?${query}` }
+      const begun: Progress = { at: progress.at, outcome: 'refused', request: requestOf(head, mask) }
+      explained.push({ name, optional, needs, explanation: await explainOne(gateway, asked, head, begun) })
+    }
+    const ended = explained.find(({ optional, explanation }) => !optional && explanation?.problem)
+    return {
+      ...progress,
+      outcome: ended ? 'refused' : 'composed',
+      ...(ended?.explanation?.problem && { problem: ended.explanation.problem }),
+      composition: { id, parts: explained },
+    }
+  }
+
+  /** The steps of app.ts from the route on, in their order. */
+  async function explainOne(
+    gateway: Gateway,
+    asked: Asked,
+    received: RequestHead,
+    progress: Progress,
+  ): Promise<Explanation> {
+    const mask = createMask(gateway.authenticators)
+    let head = received
+    let step: ExplainedProblem['step'] = 'route'
+    let identification: Identification | undefined
+    try {
       const found = findRoute(gateway, head)
       const route = found.value
       progress.route = routeOf(gateway, found, head)
+      if (head.fields.get('upgrade')?.toLowerCase() === 'websocket') head = admitUpgrade(gateway, head)
 
       step = 'authenticate'
       const simulation = asked.claims && simulate(route.security, asked.claims, asked.scheme, head)
       const requirements = simulation?.requirements ?? route.security
       const shown = simulation?.head ?? head
-      const identification = await identifyAnd(requirements, shown, async (identification, verdicts) => {
+      identification = await identifyAnd(requirements, shown, async (identification, verdicts) => {
         const steps = await stepsOf(route, shown, simulation)
         progress.authentication = authenticationOf(route, identification, verdicts, { steps, simulation })
       })
+
+      refuseForgery(gateway, route, identification, shown)
 
       step = 'authorize'
       const state = { head: shown, identification, route, found }
@@ -122,7 +179,11 @@ export function createExplain(tools: ExplainTools): Explain {
       return { ...progress, outcome: 'forwarded' }
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      return { ...progress, problem: problemOf(error, step) }
+      const { route } = progress
+      const row = route && gateway.router.match(head.method, head.path)?.value
+      const signsIn =
+        row && error.status === 401 && maySignIn(gateway, row, head) && showsNothing(gateway, error, identification)
+      return { ...progress, ...(signsIn && { outcome: 'sign-in' }), problem: problemOf(error, step) }
     }
   }
 }

@@ -13,8 +13,11 @@ import type { Origin } from './outbound.ts'
 export interface Explanation {
   /** ISO 8601. */
   readonly at: string
-  /** `answered`: by an endpoint of the gateway itself. */
-  readonly outcome: 'forwarded' | 'refused' | 'answered'
+  /**
+   * `answered`: by an endpoint of the gateway itself. `sign-in`: a person is sent to where a session begins; `problem`
+   * says what a script would be told. `composed`: of the answers to the requests in `composition`.
+   */
+  readonly outcome: 'forwarded' | 'refused' | 'answered' | 'sign-in' | 'composed'
   readonly request: ExplainedRequest
   /** How it is answered, when it is refused. */
   readonly problem?: ExplainedProblem
@@ -22,6 +25,7 @@ export interface Explanation {
   readonly authentication?: ExplainedAuthentication
   readonly authorization?: ExplainedAuthorization
   readonly forward?: ExplainedForward
+  readonly composition?: ExplainedComposition
 }
 
 export interface ExplainedRequest {
@@ -113,6 +117,21 @@ export interface ExplainedAuthorization {
   readonly verdict: 'permit' | 'deny'
   /** Every `allow` that must hold, the service's first. */
   readonly policies: readonly { readonly verdict: 'permit' | 'deny'; readonly blocks: readonly ExplainedBlock[] }[]
+}
+
+export interface ExplainedComposition {
+  /** As written: `GET /dashboard/{userId}`. */
+  readonly id: string
+  readonly parts: readonly ExplainedPart[]
+}
+
+export interface ExplainedPart {
+  readonly name: string
+  /** The composition goes on without it. */
+  readonly optional: boolean
+  /** Parts whose answers say what this one asks for; it cannot be explained before they are there. */
+  readonly needs: readonly string[]
+  readonly explanation?: Explanation
 }
 
 export interface ExplainedForward {

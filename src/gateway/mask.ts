@@ -13,7 +13,7 @@ const hidden = '***'
 
 /** Names that speak of a secret, whoever invented them. */
 const telling =
-  /auth(?!-method|-status)|token(?!-type|-expires)|key|secret|password|passwd|credential|cookie|session|signature|assertion|jwt|code/i
+  /^sec-websocket-protocol$|auth(?!-method|-status)|token(?!-type|-expires)|key|secret|password|passwd|credential|cookie|session|signature|assertion|jwt|code/i
 
 /** The places where the schemes look are hidden, and whatever is called like a secret. */
 export function createMask(authenticators: ReadonlyMap<string, Pick<Authenticator, 'location'>>): Mask {

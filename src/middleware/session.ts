@@ -2,10 +2,10 @@ import type Router from '@koa/router'
 import type { Caller } from '../authentication/caller.ts'
 import { identify } from '../authentication/identify.ts'
 import { callbackPath, type Redirection, type Sessions } from '../authentication/session.ts'
+import { refuseCrossSite } from '../gateway/cross-site.ts'
 import { expectsPage } from '../http/cross-site.ts'
 import { Problem } from '../http/problem.ts'
 import { StoreUnavailable } from '../store/store.ts'
-import { refuseCrossSite } from './refuse-forgery.ts'
 import type { State, StepContext } from './state.ts'
 
 /** `/login`, `/logout`, `/me` and `/.auth/me` (Contract 2). */
@@ -30,7 +30,7 @@ export function sessionEndpoints(router: Router<State>): void {
 
 async function logout(ctx: StepContext): Promise<void> {
   const { head } = ctx.state
-  refuseCrossSite(ctx.state, head)
+  refuseCrossSite(ctx.state.gateway, head)
   const redirection = await reached(sessionsOf(ctx).end(head))
   if (expectsPage(head.fields)) {
     go(ctx, redirection)

@@ -7,6 +7,8 @@ export function showAnswer(place, { request, outcome, problem }) {
     forwarded: 'goes through',
     answered: 'is answered by the gateway itself',
     refused: problem && `is refused: ${problem.status} ${problem.code}`,
+    'sign-in': 'is sent to /login, where a session begins; a script is refused',
+    composed: 'is composed of what the requests below bring',
   }
   place.className = `answer ${outcome}`
   place.replaceChildren(
@@ -17,13 +19,26 @@ export function showAnswer(place, { request, outcome, problem }) {
 }
 
 /** Why: the parts of an explanation in the order in which they were found. */
-export function showTrace(place, { route, authentication, authorization, forward }) {
-  place.replaceChildren(
+export function showTrace(place, explanation) {
+  place.replaceChildren(...partsOf(explanation))
+}
+
+function partsOf({ route, authentication, authorization, forward, composition }) {
+  return [
     ...(route ? [part('Route', routeOf(route))] : []),
     ...(authentication ? [part('Caller', authenticationOf(authentication))] : []),
     ...(authorization ? [part('Allow', authorizationOf(authorization))] : []),
     ...(forward ? [part('Sent to the service', forwardOf(forward))] : []),
-  )
+    ...(composition?.parts ?? []).map(composedOf),
+  ]
+}
+
+function composedOf({ name, optional, needs, explanation }) {
+  const title = `Part ${name}${optional ? ', optional' : ''}`
+  if (!explanation) return part(title, [element('p', {}, `Depends on what ${needs.join(', ')} will bring.`)])
+  const answer = element('p')
+  showAnswer(answer, explanation)
+  return part(title, [answer, ...partsOf(explanation)])
 }
 
 function part(title, content) {
