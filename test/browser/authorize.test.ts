@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
 import { demoKey } from '../../examples/demo.ts'
+import { startBackend } from '../backend.ts'
 import { skipWithout } from '../requirements.ts'
 import {
   authorize,
@@ -99,7 +100,7 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
     await using docs = await openDocs(browser, `${demo.origin}/docs`)
     const offered = await offeredSchemes(docs.page)
     assert.deepEqual(offered.toSorted(), demo.schemes.toSorted())
-    assert.deepEqual([...new Set(ways.map(({ scheme }) => scheme))].toSorted(), demo.schemes.toSorted())
+    assert.deepEqual([...new Set(ways.map(({ scheme }) => scheme)), 'session'].toSorted(), demo.schemes.toSorted())
     assert.deepEqual(docs.trouble, noTrouble)
     if (process.env['SALLYPORT_PICTURES'] === '1') await takePicture(browser)
   })
@@ -138,6 +139,53 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
       assert.deepEqual(docs.trouble, noTrouble)
     })
   }
+
+  test('session: signed in at /login, everything works without the button, until signing out', async () => {
+    await using docs = await openDocs(browser, `${demo.origin}/docs`)
+    const { page } = docs
+    for (const operation of whoAmI) assert.equal((await execute(page, operation)).status, 401, operation)
+
+    await page.goto(`${demo.origin}/login?returnTo=/docs`)
+    await signIn(page)
+    await page.waitForURL(`${demo.origin}/docs`)
+    for (const operation of whoAmI) {
+      const { status, body, sent } = await execute(page, operation)
+      assert.equal(status, 200, `${operation}: ${body}`)
+      const arrived = JSON.parse(body)
+      assert.equal(arrived.fields['user-id'], ada.subject, operation)
+      assert.equal(sent['authorization'], undefined, 'the page has no token')
+      assert.match(arrived.authorization, /^[0-9a-f]{12}$/, 'the service has one')
+    }
+    // A script cannot see the cookie.
+    assert.equal(await page.evaluate('document.cookie'), '')
+    const signOut = () => page.evaluate(() => fetch('/logout', { method: 'POST' }).then(({ status }) => status))
+    assert.equal(await signOut(), 204)
+    for (const operation of whoAmI) assert.equal((await execute(page, operation)).status, 401, operation)
+    assert.deepEqual(docs.trouble, noTrouble)
+  })
+
+  test('session: a page of a service leads to the sign-in and back; another origin gets nowhere', async () => {
+    await using evil = await startBackend((_req, res) => {
+      res.setHeader('Content-Type', 'text/html')
+      res.end(`<form method="post" action="${demo.origin}/orders"><button>Win</button></form>`)
+    })
+    const elsewhere = `http://localhost:${evil.port}`
+    await using docs = await openDocs(browser, `${demo.origin}/docs`, { origins: [elsewhere] })
+    const { page } = docs
+    await page.goto(`${demo.origin}/orders/whoami`)
+    await signIn(page)
+    await page.waitForURL(`${demo.origin}/orders/whoami`)
+    assert.equal(JSON.parse((await page.locator('body').textContent())!).fields['user-id'], ada.subject)
+
+    // Same site, another port: the browser sends the cookie, and says whose doing it is.
+    await page.goto(elsewhere)
+    const [response] = await Promise.all([
+      page.waitForResponse((candidate) => candidate.url() === `${demo.origin}/orders`),
+      page.locator('button').click({ noWaitAfter: true }),
+    ])
+    assert.match((await response.request().allHeaders())['cookie'] ?? '', /__Host-sallyport=/)
+    assert.equal(response.status(), 403)
+  })
 
   test('takes the operation that its own document made impossible', async () => {
     await using docs = await openDocs(browser, `${demo.origin}/docs`)
