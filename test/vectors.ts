@@ -6,7 +6,8 @@ const shared = join(import.meta.dirname, '..', '..', 'shared')
 /** Whether the attack vectors and the document corpus lie beside the project. They always do in CI. */
 export const hasShared = existsSync(shared)
 
-if (!hasShared && process.env['CI'] === 'true') throw new Error('CI must run with the shared vectors and corpus beside the project')
+if (!hasShared && process.env['CI'] === 'true')
+  throw new Error('CI must run with the shared vectors and corpus beside the project')
 
 /** For `test(title, { skip })`: a reason to skip when the shared material is not there. */
 export const skipWithoutShared = hasShared ? false : 'the shared vectors and corpus are not beside the project'
