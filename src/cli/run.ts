@@ -6,6 +6,7 @@ import { check } from './check.ts'
 import { type Command, type ExitCode, type Terminal, UsageError } from './command.ts'
 import { docs } from './docs.ts'
 import { explain } from './explain.ts'
+import { init } from './init.ts'
 import { keys } from './keys.ts'
 import { routes } from './routes.ts'
 import { startCommand } from './start.ts'
@@ -13,6 +14,7 @@ import { users } from './users.ts'
 
 const commands: Readonly<Record<string, Command>> = {
   start: startCommand,
+  init,
   check,
   routes,
   docs,
