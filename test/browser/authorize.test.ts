@@ -148,6 +148,7 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
     await page.goto(`${demo.origin}/login?returnTo=/docs`)
     await signIn(page)
     await page.waitForURL(`${demo.origin}/docs`)
+    await page.locator('.opblock-tag').first().waitFor()
     for (const operation of whoAmI) {
       const { status, body, sent } = await execute(page, operation)
       assert.equal(status, 200, `${operation}: ${body}`)
