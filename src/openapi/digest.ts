@@ -9,7 +9,7 @@ import { rename } from './rename.ts'
 import { createReport, type Report } from './report.ts'
 import { upgrade } from './upgrade.ts'
 import { recognise } from './version.ts'
-import { isExtension, methods } from './walk.ts'
+import { isExtension, isMethod } from './walk.ts'
 
 /** What a digest is made from: everything about a service but what the router enforces and how old it is. */
 export type DigestSource = Omit<ServiceSource, 'enforced' | 'stale'>
@@ -139,7 +139,7 @@ function fromRoutes(source: DigestSource): JsonObject {
     const item = (own(paths, key) ?? {}) as JsonObject
     const named = method === '*' ? ['get', 'put', 'post', 'delete', 'patch'] : [method.toLowerCase()]
     for (const name of named) {
-      if (!(methods as readonly string[]).includes(name)) continue
+      if (!isMethod(name)) continue
       const parameters = variablesOf(key).map((variable) => ({
         name: variable,
         in: 'path',

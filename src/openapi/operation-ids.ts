@@ -1,7 +1,7 @@
 import type { JsonObject } from './document.ts'
 import { operationText, shortHash } from './names.ts'
 import { isObject, own } from './plain.ts'
-import { methods, type Place, walk } from './walk.ts'
+import { isMethod, type Place, walk } from './walk.ts'
 
 /** One operation of a document, wherever it stands. */
 export interface Found {
@@ -21,8 +21,7 @@ export function findOperations(document: JsonObject): readonly Found[] {
   walk(document, 'Document', {
     Operation(node, place) {
       const { root, path, subject } = whereabouts(place)
-      if ((methods as readonly string[]).includes(place.field))
-        found.push({ node, method: place.field, subject, root, path })
+      if (isMethod(place.field)) found.push({ node, method: place.field, subject, root, path })
     },
   })
   return found

@@ -6,6 +6,7 @@ import { findLinks, removeLinks } from './link-removal.ts'
 import { copyPlain, isObject, items, own, put } from './plain.ts'
 import { prune } from './prune.ts'
 import { createReport } from './report.ts'
+import { isMethod } from './walk.ts'
 
 /** One service's part of the published document, secured and complete but for what all parts share. Not to be changed. */
 export interface Part {
@@ -95,8 +96,6 @@ export function leaveOut(part: Part, gone: readonly DigestOperation[]): Part {
     operations: part.operations.filter((operation) => !gone.includes(operation)),
   }
 }
-
-const isMethod = (name: string): boolean => /^(?:get|put|post|delete|options|head|patch|trace)$/.test(name)
 
 function secured(operation: JsonObject, enforced: EnforcedSecurity, components: JsonObject): JsonObject {
   const { parameters, responses, ...rest } = operation

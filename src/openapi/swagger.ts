@@ -3,7 +3,7 @@ import type { JsonObject } from './document.ts'
 import { copyPlain, isObject, items, members, own, put } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
 import type { Report } from './report.ts'
-import { methods, walk } from './walk.ts'
+import { isMethod, methods, walk } from './walk.ts'
 
 /**
  * Swagger 2.0 becomes OpenAPI 3.0. The conversion itself is a library's; before it, the document is brought into the
@@ -123,10 +123,9 @@ function takeExtensions(document: JsonObject): ReadonlyMap<string, JsonObject> {
     }
     const extensions: JsonObject = {}
     for (const [name, value] of members(item)) {
-      const isMethod = (methods as readonly string[]).includes(name)
-      if (name === 'parameters' || (isMethod && isObject(value))) continue
+      if (name === 'parameters' || (isMethod(name) && isObject(value))) continue
       delete item[name]
-      if (!isMethod) put(extensions, name, value)
+      if (!isMethod(name)) put(extensions, name, value)
     }
     taken.set(path, extensions)
   }

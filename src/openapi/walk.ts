@@ -73,6 +73,9 @@ const operations = {
 /** The methods of a path item, in the order of the specification. */
 export const methods = Object.keys(operations) as readonly (keyof typeof operations)[]
 
+/** Whether a field of a path item is one of its operations. */
+export const isMethod = (name: string): boolean => Object.hasOwn(operations, name)
+
 const parameterFields = {
   description: 'text',
   required: 'flag',
