@@ -1,6 +1,7 @@
 import { createPolicies, InvalidAllow, type Policies } from '../authorization/allow.ts'
 import { partReferences } from '../http/part-path.ts'
 import { parameterNames, parseTemplate } from '../http/template.ts'
+import { writtenNames } from '../propagation/identity.ts'
 import { checkPrincipal, checkSession } from './check-session.ts'
 import {
   type CompositionDefinition,
@@ -100,6 +101,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     checkPath(service.data, [...path, 'path'], taken, complain)
     checkTargets(service.data, path, value, complain)
     checkRoutes(service.data, [...path, 'routes'], complain)
+    checkForward(service.data, path, complain)
     checkPolicies(service.data, path, compile, complain)
   }
   checkCompositions(value['compositions'], names, taken, complain)
@@ -292,6 +294,8 @@ function checkRoutes(service: ServiceDefinition, path: Path, complain: Complain)
           complain(at, `"{${part.name}}" is no parameter; a name is letters, digits and "_"`)
         else if (names.has(part.name)) complain(at, `the parameter {${part.name}} stands here twice`)
         names.add(part.name)
+      } else if ('pieces' in part) {
+        complain(at, 'a plain segment has no parameter in it; a parameter fills a whole one, "/{id}"')
       } else {
         shape += `/${part.literal.toLowerCase()}`
         if (!/^[A-Za-z0-9._~!$&'()+,;=:@-]+$/.test(part.literal) || part.literal === '.' || part.literal === '..') {
@@ -305,6 +309,28 @@ function checkRoutes(service: ServiceDefinition, path: Path, complain: Complain)
     const first = shapes.get(shape)
     if (first === undefined) shapes.set(shape, index)
     else complain(at, `matches the same requests as ${service.routes[first]!.match}; keep one`)
+  }
+}
+
+/** A field of services.json beside one of the same name that says who calls would be two answers to one question. */
+function checkForward({ forward, routes }: ServiceDefinition, path: Path, complain: Complain): void {
+  const places = [
+    { headers: forward?.headers, identity: forward?.identity, at: path },
+    ...routes.map((route, index) => ({
+      headers: route.forward?.headers,
+      identity: route.forward?.identity ?? forward?.identity,
+      at: [...path, 'routes', index],
+    })),
+  ]
+  for (const { headers, identity, at } of places) {
+    const names = writtenNames(identity ?? true).map((name) => name.toLowerCase())
+    for (const name of Object.keys(headers ?? {})) {
+      if (names.includes(name.toLowerCase()))
+        complain(
+          [...at, 'forward', 'headers', name],
+          'this field says who calls; leave it out in forward.identity first',
+        )
+    }
   }
 }
 

@@ -3,6 +3,7 @@ import { sessionSettings } from '../authentication/session-settings.ts'
 import { apiKeySettings } from '../authentication/static-keys.ts'
 import { allow } from '../authorization/allow.ts'
 import { issuers, propagators, stores } from '../catalogue.ts'
+import { isWrittenByGateway } from '../http/reserved-fields.ts'
 import { oneOf } from '../kind.ts'
 import { type IdentityFieldName, identityFieldNames } from '../propagation/identity.ts'
 import { concurrent } from '../throttling/concurrency.ts'
@@ -121,7 +122,13 @@ const forward = z.strictObject({
     .describe('What the service gets to see of the credential. Default: "passthrough".'),
   identity: identity.optional(),
   headers: z
-    .record(fieldName, fieldText)
+    .record(
+      fieldName.refine(
+        (name) => !isWrittenByGateway(name),
+        'the gateway writes this field itself: what it says of a connection, of a body or of where a request came from is not for services.json',
+      ),
+      fieldText,
+    )
     .optional()
     .describe('Header fields added to every request; they replace what the client sent.'),
 })
@@ -203,8 +210,8 @@ const service = z.strictObject({
   path: z
     .string()
     .regex(
-      /^\/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+\/?)*$/,
-      'a path starts with "/" and has plain segments, such as "/orders"',
+      /^\/(?:[A-Za-z0-9._~!$&'()+,=:@-]+\/?)*$/,
+      'a path starts with "/" and has plain segments, such as "/orders"; everything below it belongs to the service without a "*"',
     )
     .transform((path) => (path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path))
     .describe('Every request at or below this path belongs to the service.'),

@@ -88,3 +88,25 @@ const prefixes = new RegExp(
 
 /** Caught by a prefix and harmless: what a grpc-web client calls itself. */
 const exceptions: ReadonlySet<string> = new Set(['x-user-agent'])
+
+const written: ReadonlySet<string> = new Set([
+  // RFC 9110 §7.6.1, and what the transport makes of a body.
+  ...[
+    'connection',
+    'keep-alive',
+    'proxy-connection',
+    'te',
+    'trailer',
+    'transfer-encoding',
+    'upgrade',
+    'http2-settings',
+  ],
+  ...['content-length', 'expect'],
+  ...['via', 'x-request-id', 'traceparent', 'tracestate'],
+  ...['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-prefix'],
+])
+
+/** Whether the gateway writes a field into every request, so that one of services.json would be a second, or break the framing. */
+export function isWrittenByGateway(name: string): boolean {
+  return written.has(name.toLowerCase())
+}

@@ -56,3 +56,11 @@ export function createIdentityWriter(setting: IdentitySetting) {
 export function mappedNames(setting: IdentitySetting): readonly string[] {
   return typeof setting === 'boolean' ? [] : Object.values(setting).filter((name) => name !== false)
 }
+
+/** The names of all fields that are sent under a setting. */
+export function writtenNames(setting: IdentitySetting): readonly string[] {
+  if (setting === false) return []
+  return identityFieldNames
+    .map((name) => (setting === true ? name : (setting[name] ?? name)))
+    .filter((name) => name !== false)
+}

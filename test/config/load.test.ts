@@ -63,6 +63,36 @@ describe('a services.json that is refused, with the place and what would be righ
   test('a file that is missing', async () => {
     await assert.rejects(loadDefinition('/nowhere/services.json', {}), /there is no such file; `sallyport init`/)
   })
+  for (const path of ['/orders/*', '/*', '/a;b']) {
+    refuses(
+      `a path with a pattern or a parameter in it: ${path}`,
+      { services: [{ ...orders, path }] },
+      '/services/0/path',
+      /belongs to the service without a "\*"/,
+    )
+  }
+
+  for (const name of ['Content-Length', 'transfer-encoding', 'Connection', 'Expect', 'X-Request-ID', 'Forwarded']) {
+    refuses(
+      `a field for the service that is the gateway's to write: ${name}`,
+      { services: [{ ...orders, forward: { headers: { [name]: '1' } } }] },
+      `/services/0/forward/headers/${name}`,
+      /the gateway writes this field itself/,
+    )
+  }
+
+  refuses(
+    'a field for the service that would say a second time who calls',
+    { services: [{ ...orders, routes: [{ match: '/x', forward: { headers: { 'user-id': 'root' } } }] }] },
+    '/services/0/routes/0/forward/headers/user-id',
+    /leave it out in forward\.identity first/,
+  )
+
+  test('a field that says who calls may be written where the gateway does not', () => {
+    const forward = { identity: { 'User-ID': false }, headers: { 'User-ID': 'root', Host: 'orders.internal' } }
+    assert.deepEqual(mistakesOf({ services: [{ ...orders, forward }] }), [])
+  })
+
   refuses('an empty file', '', '', /empty/)
   refuses('a file that is cut off', '{ "services": [', '', /closing bracket is missing/)
   refuses('a comment', '{ /* no */ "services": [] }', '', /no comments/)
