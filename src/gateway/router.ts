@@ -1,10 +1,11 @@
 import { decodeSegment } from '../http/path.ts'
-import { parseTemplate } from '../http/template.ts'
+import { fitsPieces, parseTemplate } from '../http/template.ts'
 
 /**
  * The table of routes: from method and path to whatever was added, in time that does not grow with their number.
  *
- * A tree of path segments. At each segment a literal is tried before a parameter and a parameter before a tail, and
+ * A tree of path segments. At each segment a literal is tried before a parameter and a parameter before a tail (a
+ * segment with parameters in it, `{id}:cancel`, between literal and parameter), and
  * a branch that leads nowhere is left again, so the most specific template wins and a method that a template does
  * not offer falls through to the next. Paths must be canonical (`http/path.ts`): segments are compared as bytes.
  *
@@ -31,8 +32,16 @@ interface Entry<T> {
   readonly names: readonly string[]
 }
 
+/** A segment with parameters in it, `{id}:cancel`. */
+interface Pattern<T> {
+  readonly pieces: readonly string[]
+  readonly node: Node<T>
+}
+
 class Node<T> {
   readonly literals = new Map<string, Node<T>>()
+  /** In the order they were added; most templates have none. */
+  patterns: Pattern<T>[] | undefined
   parameter: Node<T> | undefined
   /** Everything below this node, by method. */
   tail: Map<MethodPattern, Entry<T>> | undefined
@@ -62,6 +71,9 @@ export class Router<T> {
         names.push(part.name)
         node.parameter ??= new Node()
         node = node.parameter
+      } else if ('pieces' in part) {
+        names.push(part.names.join())
+        node = patternOf(node, part.pieces.map(this.#fold))
       } else {
         const key = this.#fold(part.literal)
         let next = node.literals.get(key)
@@ -96,6 +108,7 @@ export class Router<T> {
       if (segment === undefined) return take(node.here)
       const literal = literalOf(node, this.#fold, segment)
       if (literal) visit(literal, depth + 1)
+      for (const pattern of fitting(node, this.#fold, segment)) visit(pattern, depth + 1)
       if (node.parameter) visit(node.parameter, depth + 1)
       take(node.tail)
     }
@@ -113,8 +126,9 @@ export class Router<T> {
         for (const method of node.here?.keys() ?? []) found.add(method)
         return
       }
-      const literal = node.literals.get(this.#fold(segment))
+      const literal = literalOf(node, this.#fold, segment)
       if (literal) visit(literal, others)
+      for (const pattern of fitting(node, this.#fold, segment)) visit(pattern, others)
       if (node.parameter) visit(node.parameter, others)
     }
     const segments = path.split('/').slice(1)
@@ -150,6 +164,14 @@ function descend<T>(
     const entry = literal && descend(literal, fold, method, path, stop + 1, end, segments)
     if (entry) return entry
   }
+  if (node.patterns) {
+    const depth = segments.push(segment)
+    for (const pattern of fitting(node, fold, segment)) {
+      const entry = descend(pattern, fold, method, path, stop + 1, end, segments)
+      if (entry) return entry
+    }
+    segments.length = depth - 1
+  }
   if (node.parameter && segment !== '') {
     const depth = segments.push(segment)
     const entry = descend(node.parameter, fold, method, path, stop + 1, end, segments)
@@ -166,6 +188,22 @@ function literalOf<T>(node: Node<T>, fold: (segment: string) => string, segment:
     // A service decodes `%3A`: what it will take for the literal is decided like the literal.
     (segment.includes('%') ? node.literals.get(fold(decodeSegment(segment))) : undefined)
   )
+}
+
+function patternOf<T>(node: Node<T>, pieces: readonly string[]): Node<T> {
+  node.patterns ??= []
+  const known = node.patterns.find((pattern) => pattern.pieces.join('{}') === pieces.join('{}'))
+  if (known) return known.node
+  const pattern = { pieces, node: new Node<T>() }
+  node.patterns.push(pattern)
+  return pattern.node
+}
+
+/** As with literals, a service decodes: `7%3Acancel` is `7:cancel`. */
+function fitting<T>({ patterns }: Node<T>, fold: (segment: string) => string, segment: string): readonly Node<T>[] {
+  if (!patterns) return []
+  const folded = fold(decodeSegment(segment))
+  return patterns.filter(({ pieces }) => fitsPieces(pieces, folded)).map(({ node }) => node)
 }
 
 function choose<T>(slot: Map<MethodPattern, Entry<T>> | undefined, method: string): Entry<T> | undefined {

@@ -85,3 +85,51 @@ describe('the table of routes', () => {
     assert.equal(many.match('GET', '/service-1000/x'), undefined)
   })
 })
+
+describe('a segment with parameters in it', () => {
+  const router = table({
+    'GET /files/{name}.json': 'file',
+    'POST /orders/{id}:cancel': 'cancel',
+    'POST /orders/{id}:ship': 'ship',
+    'POST /orders/{id}': 'order',
+    "GET /Users('{id}')/roles": 'roles',
+    'GET /range/{from}-{to}': 'range',
+    'GET /ab/{a}b{b}b': 'abb',
+  })
+  const cases: [string, string, string | undefined][] = [
+    ['GET', '/files/a.json', 'file'],
+    ['GET', '/files/a.b.json', 'file'],
+    ['GET', '/files/.json', undefined],
+    ['GET', '/files/a.xml', undefined],
+    ['POST', '/orders/7:cancel', 'cancel'],
+    ['POST', '/orders/7%3Acancel', 'cancel'],
+    ['POST', '/orders/7:CANCEL', 'cancel'],
+    ['POST', '/orders/7:ship', 'ship'],
+    ['POST', '/orders/7:delete', 'order'],
+    ['GET', "/Users('7')/roles", 'roles'],
+    ['GET', "/Users('7')", undefined],
+    ['GET', '/range/1-2', 'range'],
+    ['GET', '/range/12', undefined],
+    ['GET', '/range/1-', undefined],
+    ['GET', '/ab/xbxb', 'abb'],
+    ['GET', '/ab/bbbb', 'abb'],
+    ['GET', '/ab/bbb', undefined],
+  ]
+  for (const [method, path, expected] of cases) {
+    test(`${method} ${path} is answered by ${expected ?? 'nobody'}`, () => {
+      assert.equal(router.match(method, path)?.value, expected)
+      const offered = router.candidates(path).map(({ value }) => value)
+      if (expected) {
+        assert(offered.includes(expected))
+        assert(router.methods(path).includes(method))
+      } else assert.deepEqual(offered, [])
+    })
+  }
+
+  test('costs no more time than it has characters', () => {
+    const router = table({ [`GET /${'{a}a'.repeat(40)}c`]: 'many' })
+    const began = performance.now()
+    assert.equal(router.match('GET', `/${'a'.repeat(4_000)}`), undefined)
+    assert(performance.now() - began < 50)
+  })
+})
