@@ -10,9 +10,9 @@ function scene({ idle = 600_000, lifetime = 3_600_000 } = {}) {
   const clock = testClock()
   const store = createMemoryStore({ now: clock.now, log: silent })
   const sessions = createSessionStore(store, { idle, lifetime, now: clock.now, random: randomBytes })
-  const data = (accessToken = 'access'): SessionData => ({
+  const data = (accessToken = 'the access token'): SessionData => ({
     signedInAt: clock.seconds(),
-    subject: 'ada',
+    subject: 'the subject of the session',
     accessToken,
     refreshToken: 'the refresh token',
   })
@@ -26,7 +26,8 @@ describe('sessions in the store', () => {
     const ids = await Promise.all(Array.from({ length: 50 }, () => sessions.create(data())))
     assert.equal(new Set(ids).size, 50)
     const dump = JSON.stringify(await entries())
-    for (const text of [...ids, 'the refresh token', 'access"', 'ada']) assert(!dump.includes(text), text)
+    for (const text of [...ids, 'the refresh token', 'the access token', 'the subject'])
+      assert(!dump.includes(text), text)
     assert.equal((await sessions.find(ids[7]!))?.data.refreshToken, 'the refresh token')
   })
 
