@@ -10,7 +10,7 @@ import { createStaticKeys } from '../authentication/static-keys.ts'
 import type { TokenIssuer } from '../authentication/token-issuer.ts'
 import { type AllowDefinition, createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
 import { propagators } from '../catalogue.ts'
-import { splitMatch } from '../config/check.ts'
+import { ownPaths, splitMatch } from '../config/check.ts'
 import type {
   Definition,
   LimitsDefinition,
@@ -110,7 +110,10 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
     routeFor(service, method, template) {
       // A parameter of the document stands for any segment: ask with one that no literal equals.
       const path = service.prefix + template.replace(/\{[^}]*\}/g, anySegment)
-      return router.match(method.toUpperCase(), path)?.value
+      if (ownPaths.some((own) => path === own || path.startsWith(`${own}/`))) return undefined
+      const route = router.match(method.toUpperCase(), path)?.value
+      // A service at the root documents paths that another one answers.
+      return route?.service.name === service.name ? route : undefined
     },
   }
 }

@@ -84,6 +84,24 @@ describe('the published document', () => {
     assert(!/"name":"authorization"/i.test(text))
   })
 
+  test('shows no operation of a service at the root that the gateway or another service answers', async () => {
+    const everything = {
+      ...trap,
+      paths: {
+        '/docs': { get: operation('docs') },
+        '/inventory/x': { get: operation('x') },
+        '/mine': { get: operation('mine') },
+      },
+    }
+    await using backend = await serving(trap)
+    await using root = await serving(everything)
+    const { services, ...rest } = inventory(backend)
+    const below = { ...services[0]!, name: 'root', path: '/', targets: [root.url], routes: [] }
+    await using gateway = await startGateway({ ...rest, services: [...services, below] })
+    const alone = await documentOf(gateway.url, '/openapi/root.json')
+    assert.deepEqual(Object.keys(alone.paths), ['/mine'])
+  })
+
   test('says what else is needed, but not the text of a condition', async () => {
     await using backend = await serving(trap)
     const allow = [{ roles: ['admin'] }, { permissions: ['stock:read'], when: "caller.organization == 'acme'" }]
