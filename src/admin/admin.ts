@@ -23,6 +23,8 @@ export interface AdminTools extends ExplainEndpointTools, KeyTools {
  */
 export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools): Koa {
   const { live } = tools
+  if (!/^(?:localhost|::1|127\..*)$/.test(host))
+    log.warn({ host }, 'the admin port asks nobody who they are; see to it that only operators can reach it')
   const app = new Koa()
   const router = new Router({ sensitive: true, strict: true, exclusive: true })
 
