@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { guest } from '../authentication/caller.ts'
+import { expectsContinue } from '../http/expectation.ts'
 import type { Affinity } from '../upstream/balancers/balancer.ts'
 import type { ResponseFields } from '../upstream/forward.ts'
 import type { State, Step } from './state.ts'
@@ -22,7 +23,7 @@ export function forward(): Step {
         fields: state.fields,
         hasBody: hasBody(req.headers),
         bodyLimit: route.limits.body,
-        expectsContinue: req.headers.expect !== undefined,
+        expectsContinue: expectsContinue(req),
         responseFields: answerFields(state),
         affinity: affinityOf(state),
         timeouts: route.timeouts,

@@ -1,6 +1,8 @@
 import Router from '@koa/router'
 import type { Gateway } from '../gateway/gateway.ts'
+import { expectsContinue } from '../http/expectation.ts'
 import { Problem } from '../http/problem.ts'
+import { isUpgrade } from '../http/upgrade.ts'
 import { announce } from './announce.ts'
 import { send } from './send.ts'
 import { sessionEndpoints } from './session.ts'
@@ -43,6 +45,9 @@ export function ownEndpoints(): Step {
     const toServices = first === '.well-known' ? next : () => refuse(ctx)
     const others = () => answer(ctx as never, toServices as never) as Promise<void>
     const { issuer } = ctx.state.gateway
+    // The library reads bodies and knows nothing of those who wait to be told to send theirs.
+    if (issuer && (first === 'oauth2' || first === 'token') && expectsContinue(ctx.req) && !isUpgrade(ctx.req))
+      ctx.res.writeContinue()
     return issuer ? issuer.endpoints(ctx, others) : others()
   }
 }

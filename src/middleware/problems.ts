@@ -19,7 +19,7 @@ export function answerProblems(log: Log, keep: (state: State, problem: Problem) 
     } catch (error) {
       // Koa's own error handler would drop every field set so far, so nothing is rethrown while we can still answer.
       if (ctx.res.headersSent || ctx.res.destroyed) {
-        if (!(error instanceof Problem))
+        if (!(error instanceof Problem) && !isClientGone(ctx, error))
           log.error({ err: error, id: ctx.state.id }, 'failed after the answer had begun')
         ctx.res.destroy()
         ctx.respond = false
@@ -33,6 +33,11 @@ export function answerProblems(log: Log, keep: (state: State, problem: Problem) 
       answer(ctx, new Problem('not-found', 'No service and no endpoint of the gateway answers at this path'))
     }
   }
+}
+
+/** A client that left while its body was read is no defect of ours, and must not be able to fill the log with stacks. */
+function isClientGone({ req, res }: Context, error: unknown): boolean {
+  return !res.headersSent && req.destroyed && (error as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET'
 }
 
 function asProblem(error: unknown): Problem {
