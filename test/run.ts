@@ -8,7 +8,7 @@ import { join, relative, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { run } from 'node:test'
-import { spec } from 'node:test/reporters'
+import { spec, type TestEvent } from 'node:test/reporters'
 import { ensurePrograms } from './requirements.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -27,40 +27,60 @@ if (files.length === 0) {
   process.exit(2)
 }
 
-// A browser is a dozen processes: one at a time, and alone.
+// A browser is a dozen processes: one at a time, and alone. Building the image takes longest, so it begins first.
 const inBrowser = (file: string) => file.startsWith('test/browser/')
+const longest = 'test/packaging.test.ts'
 const phases = [
-  { files: files.filter((file) => !inBrowser(file)), concurrency: 2 },
-  { files: files.filter(inBrowser), concurrency: 1 },
-].filter((phase) => phase.files.length > 0)
+  { files: files.filter((file) => !inBrowser(file)).sort((file) => (file === longest ? -1 : 0)), atOnce: 2 },
+  { files: files.filter(inBrowser), atOnce: 1 },
+]
+
+/** Longest time that one file may take, in milliseconds. What a test forgot to close would hold the run up for ever. */
+const patience = 420_000
 
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
 
 type Counts = Record<'tests' | 'suites' | 'passed' | 'failed' | 'cancelled' | 'skipped' | 'todo', number>
 const counts: Counts = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 }
+const overdue: string[] = []
 const started = performance.now()
 
-/** The events of all phases as if they were one run: each phase's own summary is added up instead of shown. */
+/** The events of all files as if they were one run: each file's own summary is added up instead of shown. */
 async function* events() {
-  for (const phase of phases) {
-    const stream = run({
-      files: phase.files.map((file) => join(root, file)),
-      concurrency: phase.concurrency,
-      cwd: root,
-      timeout: 600_000,
-      signal: stop.signal,
-    })
-    for await (const event of stream) {
-      if (event.type === 'test:summary') {
-        if (event.data.file === undefined) {
-          for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += event.data.counts[name] ?? 0
-        }
-      } else if (event.type !== 'test:diagnostic' || !isSummaryLine(event.data)) {
-        yield event
+  for (const { files, atOnce } of phases) {
+    const waiting = [...files]
+    const running = new Map<string, Promise<{ file: string; said: TestEvent[] }>>()
+    while (waiting.length > 0 || running.size > 0) {
+      while (running.size < atOnce && waiting.length > 0 && !stop.signal.aborted) {
+        const file = waiting.shift()!
+        running.set(file, runFile(file))
       }
+      if (running.size === 0) return
+      const { file, said } = await Promise.race(running.values())
+      running.delete(file)
+      yield* said
     }
   }
+}
+
+async function runFile(file: string): Promise<{ file: string; said: TestEvent[] }> {
+  const limit = new AbortController()
+  const timer = setTimeout(() => limit.abort(), patience)
+  const said: TestEvent[] = []
+  const stream = run({ files: [join(root, file)], cwd: root, signal: AbortSignal.any([stop.signal, limit.signal]) })
+  for await (const event of stream) {
+    if (event.type === 'test:summary') {
+      if (event.data.file === undefined) {
+        for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += event.data.counts[name] ?? 0
+      }
+    } else if (event.type !== 'test:diagnostic' || !isSummaryLine(event.data)) {
+      said.push(event)
+    }
+  }
+  clearTimeout(timer)
+  if (limit.signal.aborted) overdue.push(file)
+  return { file, said }
 }
 
 const summaryLine = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/
@@ -71,6 +91,7 @@ function isSummaryLine(data: { readonly nesting: number; readonly message: strin
 
 await pipeline(Readable.from(events()), new spec(), process.stdout, { end: false })
 
+for (const file of overdue) console.log(`\n✖ ${file} did not end within ${patience / 1000} s and was stopped`)
 console.log(`
 ℹ tests ${counts.tests}
 ℹ suites ${counts.suites}
@@ -81,5 +102,6 @@ console.log(`
 ℹ todo ${counts.todo}
 ℹ duration_ms ${(performance.now() - started).toFixed(3)}`)
 
-const good = counts.failed === 0 && counts.cancelled === 0 && counts.tests > 0 && !stop.signal.aborted
+const good =
+  overdue.length === 0 && counts.failed === 0 && counts.cancelled === 0 && counts.tests > 0 && !stop.signal.aborted
 process.exitCode = good ? 0 : 1
