@@ -31,7 +31,10 @@ if (files.length === 0) {
 const inBrowser = (file: string) => file.startsWith('test/browser/')
 const longest = 'test/packaging.test.ts'
 const phases = [
-  { files: files.filter((file) => !inBrowser(file)).sort((file) => (file === longest ? -1 : 0)), atOnce: 2 },
+  {
+    files: files.filter((file) => !inBrowser(file)).sort((a, b) => Number(b === longest) - Number(a === longest)),
+    atOnce: 2,
+  },
   { files: files.filter(inBrowser), atOnce: 1 },
 ]
 
