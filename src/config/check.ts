@@ -190,6 +190,9 @@ function checkIssuers(issuers: Record<string, unknown>, complain: Complain): voi
   }
 }
 
+/** Fields that say how a message is to be read; those with an underscore the guard refuses. */
+const framing = /^(?:host|cookie|content-.*|transfer-encoding|connection|upgrade|te|trailer|expect|keep-alive)$/i
+
 function checkScheme(
   scheme: SecuritySchemeDefinition,
   path: Path,
@@ -198,6 +201,12 @@ function checkScheme(
 ): void {
   for (const [index, name] of (scheme.issuers ?? []).entries()) {
     if (!issuers.includes(name)) complain([...path, 'issuers', index], unknownName(name, 'issuer', issuers))
+  }
+  if (scheme.type === 'apiKey' && scheme.in === 'header' && (scheme.name.includes('_') || framing.test(scheme.name))) {
+    complain(
+      [...path, 'name'],
+      `a credential cannot stand in "${scheme.name}"; choose a field without "_" of its own, such as "X-API-Key"`,
+    )
   }
   if (scheme.type === 'apiKey') {
     if (scheme.issuers && scheme.keys)

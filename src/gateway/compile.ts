@@ -20,6 +20,7 @@ import type {
 } from '../config/schema.ts'
 import { crossOriginFields } from '../http/cross-origin.ts'
 import { createRequestFields, createResponseFields } from '../http/intermediary.ts'
+import { createLocationRewriter } from '../http/location.ts'
 import { build } from '../kind.ts'
 import { createIdentityWriter, mappedNames } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
@@ -89,6 +90,10 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
       prefix: service.path === '/' ? '' : service.path,
       stripPath: service.stripPath,
       upstream: tools.upstream(service),
+      rewriteLocations: createLocationRewriter({
+        targets: service.targets.map(({ url }) => url),
+        prefix: service.stripPath && service.path !== '/' ? service.path : '',
+      }),
       definition: service,
     }
     const limits = limitsOf(service.name, service.limits, unlimited, tools)

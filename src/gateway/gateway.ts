@@ -8,6 +8,7 @@ import type { DocsPage } from '../docs/docs-page.ts'
 import type { CrossOriginPolicy } from '../http/cross-origin.ts'
 import type { ReadClient } from '../http/forwarded.ts'
 import type { createRequestFields, createResponseFields } from '../http/intermediary.ts'
+import type { createLocationRewriter } from '../http/location.ts'
 import type { Issuer as EmbeddedIssuer } from '../issuer/issuer.ts'
 import type { JsonObject, SecurityRequirement } from '../openapi/document.ts'
 import type { DocumentState } from '../openapi/service-document.ts'
@@ -72,6 +73,8 @@ export interface Service {
   readonly prefix: string
   readonly stripPath: boolean
   readonly upstream: Upstream
+  /** Puts the gateway's path in place of a target's own address where the service sends clients on. */
+  readonly rewriteLocations: ReturnType<typeof createLocationRewriter>
   readonly definition: ServiceDefinition
 }
 

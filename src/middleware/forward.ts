@@ -45,6 +45,7 @@ export function forward(): Step {
 export function answerFields({ route, announced }: State): ResponseFields {
   return function answerFields(_status, raw) {
     const fields = route.responseFields(raw)
+    route.service.rewriteLocations(fields)
     for (const text of announced) fields.push(text)
     return fields
   }

@@ -6,7 +6,8 @@ import { fieldList, fieldValue } from '../http/fields.ts'
 export const identityFields = {
   'User-ID': (caller) => fieldValue(caller.subject),
   'User-Email': (caller) => caller.email && fieldValue(caller.email),
-  'User-Role': (caller) => caller.roles[0] && fieldValue(caller.roles[0]),
+  // As in the list: a comma inside a role must not become another role where the service splits.
+  'User-Role': (caller) => fieldList(caller.roles.slice(0, 1)),
   'User-Roles': (caller) => fieldList(caller.roles),
   'Organization-ID': (caller) => caller.organization && fieldValue(caller.organization),
   Permissions: (caller) => fieldList(caller.permissions),

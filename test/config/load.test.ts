@@ -97,6 +97,18 @@ describe('a services.json that is refused, with the place and what would be righ
   refuses('a file that is cut off', '{ "services": [', '', /closing bracket is missing/)
   refuses('a comment', '{ /* no */ "services": [] }', '', /no comments/)
   refuses('a byte order mark', '\ufeff{}', '', /byte order mark/)
+  refuses(
+    'a credential in a field that cannot arrive',
+    {
+      ...smallest,
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer' },
+        k: { type: 'apiKey', in: 'header', name: 'X_Key' },
+      },
+    },
+    '/securitySchemes/k/name',
+    /X-API-Key/,
+  )
   refuses('a key that stands twice', '{ "services": [], "services": [] }', '/services', /twice/)
   refuses('a name that could touch a prototype', '{ "__proto__": {}, "services": [] }', '/__proto__', /not allowed/)
   refuses(

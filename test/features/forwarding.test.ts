@@ -280,6 +280,15 @@ describe('a service that', () => {
     assert.deepEqual(headers.getSetCookie(), ['a=1', 'b=2'])
   })
 
+  test('sends clients to its own address sends them to the gateway', async () => {
+    await using backend = await startBackend((req, res) => {
+      res.writeHead(302, { Location: `http://${req.headers.host}/login?next=1` }).end()
+    })
+    await using gateway = await startGateway(open(backend))
+    const answer = await fetch(`${gateway.url}/echo`, { redirect: 'manual' })
+    assert.equal(answer.headers.get('location'), '/echo/login?next=1')
+  })
+
   test('sends the request back to where it came from is stopped before it goes round for ever', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
