@@ -28,7 +28,7 @@ export async function startRedis(): Promise<RunningRedis> {
   const program = redisServerPath()
   if (!program) throw new Error('redis-server is not installed')
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-redis-'))
-  const port = await freePort()
+  let port = await freePort()
   let child: ChildProcess
 
   async function start(): Promise<void> {
@@ -60,7 +60,17 @@ export async function startRedis(): Promise<RunningRedis> {
     await ended
   }
 
-  await start()
+  // Between finding a free port and taking it, a test that runs beside this one may have been faster.
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await start()
+      break
+    } catch (error) {
+      await kill()
+      if (attempt === 5) throw error
+      port = await freePort()
+    }
+  }
   return {
     url: `redis://127.0.0.1:${port}`,
     get pid() {

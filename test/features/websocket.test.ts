@@ -233,6 +233,7 @@ describe('a WebSocket', () => {
       assert.equal(line['status'], 101)
       assert.equal(line['subject'], 'ann')
       assert.equal(line['upstream'].status, 101)
+      await eventually('the service hears of it', () => backend.closes.length > 0)
       assert.deepEqual(backend.closes, [4_001])
     }))
 
