@@ -43,7 +43,7 @@ describe('what is written about the project', () => {
     for (const page of pages) {
       const shown = read(page).matchAll(/(?:npm run sallyport --|npx sallyport|node dist\/src\/main\.js) ([a-z]+)/g)
       for (const [call, name] of shown)
-        assert.match(said.join(), new RegExp(`^ {2}${name}\\b`, 'm'), `${page}: ${call}`)
+        assert.match(`${said.join()}\n  help`, new RegExp(`^ {2}${name}\\b`, 'm'), `${page}: ${call}`)
     }
   })
 
