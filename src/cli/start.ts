@@ -9,6 +9,7 @@ import { createDecisions } from '../gateway/decisions.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
 import { CannotListen, Listener } from '../server.ts'
+import { StoreUnavailable } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { assemble, hostInUrl } from './assemble.ts'
@@ -56,7 +57,7 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', upgrades: false, log })
     opened.push(() => back.close(500))
 
-    const assembly = await assemble(definition, { config, port: front.port, log, now })
+    const assembly = await patiently(log, () => assemble(definition, { config, port: front.port, log, now }))
     opened.push(() => assembly.close())
     const { live, metrics } = assembly
 
@@ -115,6 +116,19 @@ function unchangeable(before: Definition, after: Definition): readonly string[] 
     ['/gateway/publicUrl', before.gateway.publicUrl, after.gateway.publicUrl],
   ] as const
   return pairs.filter(([, one, other]) => JSON.stringify(one) !== JSON.stringify(other)).map(([pointer]) => pointer)
+}
+
+/** Starting is hard work, and a store in the middle of it may seem slower than it is: it is asked again before we give up. */
+async function patiently<T>(log: Log, work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || attempt === 3) throw error
+      log.warn({ err: error, attempt }, 'the store did not answer at the start; trying again')
+      await new Promise((resolve) => setTimeout(resolve, 300))
+    }
+  }
 }
 
 /** One at a time, each after the one before it. */
