@@ -250,8 +250,9 @@ describe('the cases of the shared list', () => {
     },
     'key-019 expired': async (context) => {
       const desk = openDesk(context)
-      const { text } = await desk.issue({ expires: Math.floor(desk.clock.now() / 1000) + 60 })
-      assert.equal(accepted(await desk.ask(withKey(text))).expiresAt, Math.floor(desk.clock.now() / 1000) + 60)
+      const expires = Math.floor(desk.clock.now() / 1000) + 60
+      const { text } = await desk.issue({ expires })
+      assert.equal(accepted(await desk.ask(withKey(text))).expiresAt, expires)
       desk.clock.forward(61_000)
       refused(await desk.ask(withKey(text)), 'expired', text)
       assert.equal((await desk.keys.list())[0]?.state, 'expired')
