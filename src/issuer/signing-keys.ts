@@ -151,15 +151,16 @@ export async function openSigningKeys(
     if ((first?.value as unknown as KeyEntry | undefined)?.jwk.kid === kid) await store.delete(collection, firstKey)
   }
 
+  /** Newest first, and by name among those of one second: the same order at every instance. */
   function living(): KeyEntry[] {
-    return [...entries.values()].filter(({ expiresAt }) => expiresAt === undefined || expiresAt > seconds())
+    return [...entries.values()]
+      .filter(({ expiresAt }) => expiresAt === undefined || expiresAt > seconds())
+      .sort((one, other) => other.activeFrom - one.activeFrom || (one.jwk.kid < other.jwk.kid ? -1 : 1))
   }
 
   /** The newest key that signs already; instances choose the same because they have the same keys. */
   function active(): KeyEntry | undefined {
-    const newestFirst = living()
-      .filter(({ jwk }) => jwk.alg === algorithm)
-      .sort((one, other) => other.activeFrom - one.activeFrom || (one.jwk.kid < other.jwk.kid ? -1 : 1))
+    const newestFirst = living().filter(({ jwk }) => jwk.alg === algorithm)
     // With a clock that was set back none may have begun.
     return newestFirst.find(({ activeFrom }) => activeFrom <= seconds()) ?? newestFirst.at(-1)
   }

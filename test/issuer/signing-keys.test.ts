@@ -153,11 +153,14 @@ describe('signing keys', () => {
   })
 })
 
-test('signing keys go back into a Redis that came back empty', { skip: skipWithout('redis') }, async () => {
+test('signing keys go back into a Redis that came back empty', { skip: skipWithout('redis') }, async (t) => {
   const server = await startRedis()
+  t.after(() => server.stop())
   const tools = { now: Date.now, log: silent }
   const store = connectRedisStore(server.url, 'keys:', tools)
+  t.after(() => store.close())
   const keys = await openSigningKeys(store, options, tools)
+  t.after(() => keys.close())
   await keys.rotate()
   await server.kill()
   await server.start()
@@ -172,15 +175,12 @@ test('signing keys go back into a Redis that came back empty', { skip: skipWitho
       const all = keys.keys().map(({ kid }) => kid)
       for (const kid of kids) assert.ok(all.includes(kid))
       const again = await openSigningKeys(store, options, tools)
+      t.after(() => again.close())
       assert.deepEqual(again.keys(), keys.keys())
       assert.deepEqual(again.secretFor('a'), keys.secretFor('a'))
-      again.close()
       break
     }
     assert.ok(Date.now() < end)
     await delay(20)
   }
-  keys.close()
-  await store.close()
-  await server.stop()
 })
