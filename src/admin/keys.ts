@@ -3,6 +3,8 @@ import { z } from 'zod'
 import { keyRequest, overlap } from '../authentication/key-request.ts'
 import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Live } from '../gateway/live.ts'
 import { Problem } from '../http/problem.ts'
 import { readJson } from './read-json.ts'
 
@@ -11,6 +13,7 @@ export interface KeyTools {
   readonly revocations: Revocations
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  readonly live: Live<Gateway>
 }
 
 const rotation = z.strictObject({ overlap })
@@ -27,8 +30,8 @@ const revocation = z.union(
 )
 
 /** `/keys`: API keys of the store. `/revocations`: what is no longer believed. */
-export function keyEndpoints(router: Router, { keys, revocations, now }: KeyTools): void {
-  const request = keyRequest(now)
+export function keyEndpoints(router: Router, { keys, revocations, now, live }: KeyTools): void {
+  const request = keyRequest(now, () => Object.keys(live.current.definition.plans))
 
   router.get('/keys', async (ctx) => {
     const owner = ctx.query['owner']

@@ -140,7 +140,7 @@ function lookUpIn(rings: readonly KeyRing[]) {
 }
 
 function describe(holder: KeyHolder, issuer: string): Caller {
-  const { id, subject, name, organization, roles, permissions, scopes, expires } = holder
+  const { id, subject, name, organization, roles, permissions, scopes, plan, expires } = holder
   return Object.freeze({
     subject,
     issuer,
@@ -148,6 +148,7 @@ function describe(holder: KeyHolder, issuer: string): Caller {
     ...(organization === undefined ? {} : { organization }),
     roles: Object.freeze([...roles]),
     permissions: Object.freeze([...permissions]),
+    ...(plan === undefined ? {} : { plan }),
     scopes: Object.freeze([...scopes]),
     claims: Object.freeze({ ...holder }),
     method: 'api-key',

@@ -13,6 +13,8 @@ export interface Caller {
   readonly roles: readonly string[]
   readonly permissions: readonly string[]
   readonly scopes: readonly string[]
+  /** The plan that its API key names (`plans` in services.json). */
+  readonly plan?: string
   /** Everything the credential says, for policies: token claims, or the key's record without its digest. */
   readonly claims: Readonly<Record<string, unknown>>
   /** How the caller proved itself; published to backends as `Auth-Method`. */

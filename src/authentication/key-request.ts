@@ -8,8 +8,8 @@ const moment = z.union(
   'a time is "90d", "2027-01-31", "2027-01-31T12:00:00Z" or seconds since the epoch',
 )
 
-/** What `sallyport keys create` and `POST /keys` take: `newKey`, with times as people write them. */
-export function keyRequest(now: () => number) {
+/** What `sallyport keys create` and `POST /keys` take: `newKey`, with times as people write them and a plan that exists. */
+export function keyRequest(now: () => number, plans: () => readonly string[]) {
   const time = moment.transform((value, context) => {
     const seconds = typeof value === 'number' ? value : secondsOf(value, now())
     if (seconds !== undefined) return seconds
@@ -20,6 +20,13 @@ export function keyRequest(now: () => number) {
     return z.NEVER
   })
   return newKey.extend({
+    plan: newKey.shape.plan.refine((plan) => plan === undefined || plans().includes(plan), {
+      error: () => {
+        const known = plans()
+        if (known.length === 0) return 'services.json names no plans; write them under "plans"'
+        return `services.json has no such plan; there are ${known.map((name) => `"${name}"`).join(', ')}`
+      },
+    }),
     notBefore: time.optional(),
     expires: time
       .optional()

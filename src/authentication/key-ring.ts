@@ -8,6 +8,8 @@ export interface KeyHolder {
   readonly roles: readonly string[]
   readonly permissions: readonly string[]
   readonly scopes: readonly string[]
+  /** A name under `plans` in services.json; the plan of the holder's roles when there is none. */
+  readonly plan?: string
   /** Networks the key may be used from, such as `10.0.0.0/8`; everywhere when empty. */
   readonly cidrs: readonly string[]
   /** Seconds since the epoch. */

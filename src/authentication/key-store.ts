@@ -38,6 +38,7 @@ export const newKey = z.strictObject({
   roles: z.array(z.string().min(1)).default([]),
   permissions: z.array(z.string().min(1)).default([]),
   scopes: z.array(z.string().min(1)).default([]),
+  plan: z.string().min(1).max(64).optional().describe('How often it may call: a name under `plans` in services.json.'),
   cidrs: z
     .array(z.union([z.cidrv4(), z.cidrv6()], 'a network such as "10.0.0.0/8" or "2001:db8::/32"'))
     .default([])
@@ -327,6 +328,7 @@ export function createKeyStore(
         roles: [...old.roles],
         permissions: [...old.permissions],
         scopes: [...old.scopes],
+        plan: old.plan,
         cidrs: [...old.cidrs],
         expires: old.expires === undefined ? undefined : seconds + (old.expires - old.created),
       })

@@ -22,6 +22,11 @@ export const staticKey = z
     roles: names.describe('Roles of the holder.'),
     permissions: names.describe('Permissions of the holder.'),
     scopes: names.describe('OAuth scopes of the holder.'),
+    plan: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('How often the holder may call: a name under `plans`. Default: the plan of its roles.'),
     cidrs: z
       .array(z.union([z.cidrv4(), z.cidrv6()], 'a network such as "10.0.0.0/8" or "2001:db8::/32"'))
       .default([])
@@ -47,13 +52,14 @@ export const apiKeySettings = {
 /** The keys listed under a scheme. They may have any form, so nothing is recognized by its looks. */
 export function createStaticKeys(definitions: readonly StaticKey[]): KeyRing {
   const holders = new Map<string, KeyHolder>()
-  for (const { sha256, name, organization, expires, ...rest } of definitions) {
+  for (const { sha256, name, organization, plan, expires, ...rest } of definitions) {
     const digest = sha256.toLowerCase()
     holders.set(digest, {
       id: digest.slice(0, 8),
       ...rest,
       ...(name === undefined ? {} : { name }),
       ...(organization === undefined ? {} : { organization }),
+      ...(plan === undefined ? {} : { plan }),
       ...(expires === undefined ? {} : { expires }),
     })
   }

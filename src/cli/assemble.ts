@@ -13,11 +13,10 @@ import { build } from '../kind.ts'
 import { createPress } from '../openapi/press.ts'
 import { createMinter } from '../propagation/minter.ts'
 import type { Store } from '../store/store.ts'
-import type { Log } from '../telemetry/log.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import type { Limiters } from '../throttling/limiter.ts'
-import { connectRedisLimiters } from '../throttling/redis-buckets.ts'
-import { createLocalLimiters } from '../throttling/token-bucket.ts'
+import { createLocalLimiters } from '../throttling/local-limiters.ts'
+import { connectRedisLimiters } from '../throttling/redis-limiters.ts'
 import type { Tools } from '../tools.ts'
 import { createUpstreams } from '../upstream/upstream.ts'
 
@@ -59,7 +58,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     opened.push(() => upstreams.close())
 
     const metrics = createMetrics()
-    const limiters = openLimiters(ephemeral ? { type: 'memory' } : definition.store, metrics, log)
+    const limiters = openLimiters(ephemeral ? { type: 'memory' } : definition.store, { ...tools, store, metrics })
     opened.push(() => limiters.close())
     const publicUrl = publicUrlOf(definition, port)
     const gatewayTools: GatewayTools = {
@@ -97,11 +96,16 @@ export async function assemble(definition: Definition, options: AssembleOptions)
   }
 }
 
-/** Rates are counted where everything else is shared, so that several gateways count together. */
-function openLimiters(store: Definition['store'], metrics: Metrics, log: Log): Limiters {
-  if (store.type !== 'redis') return createLocalLimiters()
-  const { url, prefix } = store
-  return connectRedisLimiters(url, { prefix, log, onInsurance: () => metrics.alarm('rates-counted-alone', 'redis') })
+/** Requests are counted where everything else is shared, so that several gateways count together. */
+function openLimiters(
+  settings: Definition['store'],
+  { metrics, store, log, now }: Tools & { readonly metrics: Metrics; readonly store: Store },
+): Limiters {
+  if (settings.type !== 'redis')
+    return createLocalLimiters({ store, log, now, onAlone: () => metrics.alarm('quotas-counted-alone', 'store') })
+  const { url, prefix, localShare } = settings
+  const onInsurance = () => metrics.alarm('rates-counted-alone', 'redis')
+  return connectRedisLimiters(url, { prefix, localShare, log, now, onInsurance })
 }
 
 const month = 30 * 86_400_000

@@ -4,12 +4,19 @@ import { keyRequest, overlap } from '../authentication/key-request.ts'
 import { createKeyStore, type KeyInfo, type KeyStore } from '../authentication/key-store.ts'
 import { stores } from '../catalogue.ts'
 import { loadDefinition } from '../config/load.ts'
+import type { Definition } from '../config/schema.ts'
 import { build } from '../kind.ts'
 import { type Store, StoreUnavailable } from '../store/store.ts'
 import { silent } from '../telemetry/log.ts'
 import { type Command, type CommonOptions, type ExitCode, parseOptions, type Terminal, UsageError } from './command.ts'
 
-type Work = (keys: KeyStore, words: readonly string[], options: CommonOptions, terminal: Terminal) => Promise<ExitCode>
+type Work = (
+  keys: KeyStore,
+  words: readonly string[],
+  options: CommonOptions,
+  terminal: Terminal,
+  definition: Definition,
+) => Promise<ExitCode>
 
 const verbs: Readonly<Record<string, Work>> = { create, list, rotate, revoke }
 
@@ -19,7 +26,7 @@ export const keys: Command = {
   summary: 'API keys in the store; gateways that run on it follow within a second',
   details: [
     'create --owner WHO [--name TEXT] [--organization NAME] [--roles a,b] [--permissions a,b] [--scopes a,b]',
-    '       [--cidrs 10.0.0.0/8,…] [--expires 90d|2027-01-31] [--not-before …]   prints the key, once',
+    '       [--plan NAME] [--cidrs 10.0.0.0/8,…] [--expires 90d|2027-01-31] [--not-before …]   prints the key, once',
     'list [--owner WHO]',
     'rotate ID [--overlap 24h]   prints a new key; the old one goes on for the overlap',
     'revoke ID',
@@ -41,7 +48,7 @@ export const keys: Command = {
       store = build(stores, definition.store, tools)
       const keyStore = createKeyStore({}, { ...tools, store, random: randomBytes })
       try {
-        return await work(keyStore, words, options, terminal)
+        return await work(keyStore, words, options, terminal, definition)
       } finally {
         await keyStore.close()
       }
@@ -62,10 +69,12 @@ async function create(
   words: readonly string[],
   { json }: CommonOptions,
   { out, err }: Terminal,
+  { plans }: Definition,
 ): Promise<ExitCode> {
   const { values, positionals } = parseOptions(words, {
     owner: { type: 'string' },
     name: { type: 'string' },
+    plan: { type: 'string' },
     organization: { type: 'string' },
     roles: listed,
     permissions: listed,
@@ -77,14 +86,17 @@ async function create(
   if (positionals.length > 0) throw new UsageError(`keys create takes no "${positionals[0]}"`)
   if (values.owner === undefined) throw new UsageError('keys create needs --owner: who will hold the key')
   const { 'not-before': notBefore, roles, permissions, scopes, cidrs, ...texts } = values
-  const request = read(keyRequest(Date.now), {
-    ...texts,
-    ...(notBefore !== undefined && { notBefore }),
-    roles: names(roles),
-    permissions: names(permissions),
-    scopes: names(scopes),
-    cidrs: names(cidrs),
-  })
+  const request = read(
+    keyRequest(Date.now, () => Object.keys(plans)),
+    {
+      ...texts,
+      ...(notBefore !== undefined && { notBefore }),
+      roles: names(roles),
+      permissions: names(permissions),
+      scopes: names(scopes),
+      cidrs: names(cidrs),
+    },
+  )
   const created = await keys.create(request)
   tell(created, json, { out, err })
   return 0
@@ -183,14 +195,15 @@ function read<Schema extends z.ZodType>(schema: Schema, value: unknown): z.outpu
 function tableOf(keys: readonly KeyInfo[]): string {
   if (keys.length === 0) return 'There are no keys. sallyport keys create --owner … makes one.'
   const rows = [
-    ['ID', 'OWNER', 'STATE', 'EXPIRES', 'LAST USED', 'ROLES', 'NAME'],
-    ...keys.map(({ id, subject, state, expires, lastUsed, roles, name }) => [
+    ['ID', 'OWNER', 'STATE', 'EXPIRES', 'LAST USED', 'ROLES', 'PLAN', 'NAME'],
+    ...keys.map(({ id, subject, state, expires, lastUsed, roles, plan, name }) => [
       id,
       subject,
       state,
       expires === undefined ? 'never' : time(expires),
       lastUsed === undefined ? 'never' : time(lastUsed),
       roles.join(',') || '-',
+      plan ?? '-',
       name ?? '',
     ]),
   ]

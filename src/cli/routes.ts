@@ -1,6 +1,6 @@
 import { splitMatch } from '../config/check.ts'
 import { loadDefinition } from '../config/load.ts'
-import type { Definition, RouteDefinition, ServiceDefinition } from '../config/schema.ts'
+import type { Definition, LimitsDefinition, RouteDefinition, ServiceDefinition } from '../config/schema.ts'
 import { type Command, UsageError } from './command.ts'
 
 export interface RouteRow {
@@ -10,12 +10,14 @@ export interface RouteRow {
   /** Alternatives, each a set; `public` when nobody is asked. */
   readonly security: string
   readonly allow: string
+  /** `100/1m by caller, 200 at once`; what is not said is left out. */
+  readonly limits: string
 }
 
 /** The table of routes as it is enforced. */
 export const routes: Command = {
   usage: 'routes',
-  summary: 'the table of routes: match, service, security, allow',
+  summary: 'the table of routes: match, service, security, allow, limits',
   async run(words, { config, json }, { environment, out }) {
     if (words.length > 0) throw new UsageError(`routes takes no "${words[0]}"`)
     const rows = tableOf(await loadDefinition(config, environment))
@@ -41,6 +43,7 @@ function rowOf(definition: Definition, service: ServiceDefinition, route: RouteD
     service: service.name,
     security: security.length === 0 ? 'public' : security.map(alternative).join(' | '),
     allow: [inherited, route?.allow].flatMap((allow) => (allow ? [describeAllow(allow)] : [])).join(' and '),
+    limits: describeLimits({ ...definedOnly(service.limits), ...definedOnly(route?.limits) }),
   }
 }
 
@@ -63,8 +66,37 @@ function describeAllow(allow: NonNullable<ServiceDefinition['allow']>): string {
     .join(' | ')
 }
 
+function describeLimits({ rate = [], quota = [], plans = true, concurrent, body }: LimitsDefinition): string {
+  return [
+    ...rate.map(
+      ({ requests, per, by, algorithm }) =>
+        `${requests}/${durationText(per)} by ${by}${algorithm === 'sliding-window' ? ' (sliding window)' : ''}`,
+    ),
+    ...quota.map(({ requests, per, by }) => `${requests}/${per} by ${by}`),
+    ...(plans ? [] : ['no plans']),
+    ...(concurrent ? [`${concurrent.limit} at once`] : []),
+    ...(body === undefined ? [] : [`body ${body} bytes`]),
+  ].join(', ')
+}
+
+/** As in services.json, with the largest unit that leaves a whole number. */
+function durationText(milliseconds: number): string {
+  for (const [unit, length] of [
+    ['d', 86_400_000],
+    ['h', 3_600_000],
+    ['m', 60_000],
+  ] as const) {
+    if (milliseconds % length === 0) return `${milliseconds / length}${unit}`
+  }
+  return `${milliseconds / 1_000}s`
+}
+
+function definedOnly(limits: LimitsDefinition | undefined): LimitsDefinition {
+  return Object.fromEntries(Object.entries(limits ?? {}).filter(([, value]) => value !== undefined))
+}
+
 function formatTable(rows: readonly RouteRow[]): string {
-  const columns = ['method', 'path', 'service', 'security', 'allow'] as const
+  const columns = ['method', 'path', 'service', 'security', 'allow', 'limits'] as const
   const table = [
     columns.map((column) => column.toUpperCase()),
     ...rows.map((row) => columns.map((column) => row[column])),

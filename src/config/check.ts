@@ -43,6 +43,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
   if (!isObject(value)) return
   const issuers = isObject(value['issuers']) ? value['issuers'] : {}
   const schemes = isObject(value['securitySchemes']) ? value['securitySchemes'] : {}
+  const plans = isObject(value['plans']) ? value['plans'] : {}
 
   checkIssuers(issuers, complain)
   const gateway = isObject(value['gateway']) ? value['gateway'] : {}
@@ -53,6 +54,10 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     const path: Path = ['securitySchemes', name]
     checkScheme(scheme.data, path, Object.keys(issuers), complain)
     if (scheme.data.type !== 'apiKey') continue
+    for (const [index, { plan }] of (scheme.data.keys ?? []).entries()) {
+      if (plan !== undefined && !Object.hasOwn(plans, plan))
+        complain([...path, 'keys', index, 'plan'], unknownName(plan, 'plan', Object.keys(plans)))
+    }
     if (scheme.data.principal) checkPrincipal(scheme.data, path, gateway, complain)
     if (!scheme.data.session) continue
     checkSession(scheme.data, scheme.data.session, path, { issuers, gateway }, complain)

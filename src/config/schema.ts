@@ -7,7 +7,7 @@ import { isWrittenByGateway } from '../http/reserved-fields.ts'
 import { oneOf } from '../kind.ts'
 import { type IdentityFieldName, identityFieldNames } from '../propagation/identity.ts'
 import { concurrent } from '../throttling/concurrency.ts'
-import { rate } from '../throttling/rate.ts'
+import { plans, quotas, rates } from '../throttling/rate.ts'
 import { upstreamSettings } from '../upstream/settings.ts'
 import { duration, httpUrl, port, size } from '../values.ts'
 
@@ -137,20 +137,12 @@ export type PropagationDefinition = z.output<ReturnType<typeof oneOf<typeof prop
 /* Limits */
 
 const limits = z.strictObject({
-  rate: z
-    .array(rate)
-    .superRefine((rates, context) => {
-      for (const [index, { by, per }] of rates.entries()) {
-        if (rates.findIndex((other) => other.by === by && other.per === per) === index) continue
-        const message = `a rate by ${by} over the same time stands above; keep the stricter one`
-        context.addIssue({ code: 'custom', path: [index], message })
-      }
-    })
+  rate: rates.optional(),
+  quota: quotas.optional(),
+  plans: z
+    .boolean()
     .optional()
-    .describe(
-      'How often: [{ "requests": 100, "per": "1m", "by": "caller" }]; more is answered with 429. All of them must hold. ' +
-        'Those of a route stand instead of those of the service, and [] lifts them.',
-    ),
+    .describe('false: calls to this service or route are not counted in the plans of their callers. Default: true.'),
   concurrent: concurrent.optional(),
   body: size()
     .optional()
@@ -352,6 +344,7 @@ export const definition = z
       .record(z.string().min(1), z.array(z.string().min(1)))
       .default({})
       .describe('What each role brings along, for `allow.permissions`: { "editor": ["orders:write"] }.'),
+    plans,
     security: security.optional().describe('The default for every service. Without any, a service must say its own.'),
     compositions: z.array(composition).default([]).describe('Requests that are answered by several services together.'),
     services: z

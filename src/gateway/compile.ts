@@ -27,7 +27,8 @@ import type { Minter } from '../propagation/minter.ts'
 import type { Propagator } from '../propagation/propagator.ts'
 import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { Limiters } from '../throttling/limiter.ts'
-import { createRateLimits } from '../throttling/rate.ts'
+import { createPlanOf } from '../throttling/plans.ts'
+import { createPlans, createRateLimits, type Plans, type RateLimitDefinitions } from '../throttling/rate-limits.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Limits, Route, Service } from './gateway.ts'
 import { publishedAllow } from './published-allow.ts'
@@ -50,6 +51,8 @@ export interface RouteTools {
   readonly now: () => number
   /** A condition could not be evaluated, which denied. */
   readonly policyFailed: (failure: PolicyFailure) => void
+  /** An API key names a plan that is not there. */
+  readonly planUnknown: (plan: string) => void
   upstream(service: ServiceDefinition): Upstream
 }
 
@@ -61,11 +64,8 @@ export interface CompiledRoutes {
   routeFor(service: Service, method: string, template: string): Route | undefined
 }
 
-const unlimited: Limits = {
-  body: 10 * 1_048_576,
-  rate: { clients: undefined, callers: undefined },
-  concurrent: undefined,
-}
+/** What a service may be sent that says nothing itself. */
+const largestBody = 10 * 1_048_576
 
 /** Turn the definition into the table of routes. Pure but for what `tools` acquires; throws only for our own defects. */
 export function compileRoutes(definition: Definition, tools: RouteTools): CompiledRoutes {
@@ -83,8 +83,19 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
       onError: tools.policyFailed,
     }),
   }
+  const planOf = createPlanOf(definition.plans, tools.planUnknown)
+  const plans = planOf && createPlans(definition.plans, planOf, tools.limiters)
+  const limitTools = { ...tools, plans }
+  const counted = { rate: [], quota: [], plans: true }
+  const unlimited: CompiledLimits = {
+    body: largestBody,
+    rate: createRateLimits(counted, tools.limiters, plans),
+    concurrent: undefined,
+    counted,
+  }
   const router = new Router<Route>()
   const services = definition.services.map((service): Service => {
+    const limits = limitsOf(service.name, service.limits, unlimited, limitTools)
     const compiled: Service = {
       name: service.name,
       prefix: service.path === '/' ? '' : service.path,
@@ -95,14 +106,14 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
         prefix: service.stripPath && service.path !== '/' ? service.path : '',
       }),
       definition: service,
+      limits,
     }
-    const limits = limitsOf(service.name, service.limits, unlimited, tools)
     const own = compileRoute(definition, compiled, undefined, limits, common)
     router.add('*', compiled.prefix || '/', own)
     router.add('*', `${compiled.prefix}/*`, own)
     for (const exception of service.routes) {
       const { method, template } = splitMatch(exception.match)
-      const tighter = limitsOf(idOf(service, exception), exception.limits, limits, tools)
+      const tighter = limitsOf(idOf(service, exception), exception.limits, limits, limitTools)
       router.add(method, compiled.prefix + template, compileRoute(definition, compiled, exception, tighter, common))
     }
     return compiled
@@ -214,13 +225,34 @@ export function idOf({ name }: { readonly name: string }, { match }: Pick<RouteD
 }
 
 /** What is not written is shared with whoever it is inherited from: routes without a rate of their own count together. */
-function limitsOf(id: string, written: LimitsDefinition | undefined, inherited: Limits, tools: RouteTools): Limits {
+function limitsOf(
+  id: string,
+  written: LimitsDefinition | undefined,
+  inherited: CompiledLimits,
+  { limiters, concurrency, plans }: LimitTools,
+): CompiledLimits {
   if (!written) return inherited
+  const scoped = <Definition>(list: readonly Definition[] | undefined) => list?.map((one) => ({ ...one, scope: id }))
+  const counted = {
+    rate: scoped(written.rate) ?? inherited.counted.rate,
+    quota: scoped(written.quota) ?? inherited.counted.quota,
+    plans: written.plans ?? inherited.counted.plans,
+  }
   return {
     body: written.body ?? inherited.body,
-    rate: written.rate ? createRateLimits(id, written.rate, tools.limiters) : inherited.rate,
-    concurrent: tools.concurrency.get(id) ?? inherited.concurrent,
+    rate: createRateLimits(counted, limiters, counted.plans ? plans : undefined),
+    concurrent: concurrency.get(id) ?? inherited.concurrent,
+    counted,
   }
+}
+
+/** With what was written, for those who inherit it. */
+interface CompiledLimits extends Limits {
+  readonly counted: RateLimitDefinitions & { readonly plans: boolean }
+}
+
+interface LimitTools extends Pick<RouteTools, 'limiters' | 'concurrency'> {
+  readonly plans: Plans | undefined
 }
 
 /** A route tightens what its service allows; it replaces it only when it says so, or when it is public and asks nobody. */

@@ -16,10 +16,11 @@ import type { createIdentityWriter } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
 import type { Propagator } from '../propagation/propagator.ts'
 import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
-import type { RateLimits } from '../throttling/rate.ts'
+import type { RateLimits } from '../throttling/rate-limits.ts'
 import type { Timeouts } from '../upstream/exchange.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Composition } from './compositions.ts'
+import type { LimitsDescription } from './describe-limits.ts'
 import type { Documents } from './documents.ts'
 import type { Router } from './router.ts'
 
@@ -65,6 +66,8 @@ export interface ServiceReport {
   readonly available: boolean
   readonly targets: ReturnType<Upstream['describe']>
   readonly document: DocumentState
+  /** For a guest. */
+  readonly limits: LimitsDescription
 }
 
 export interface Service {
@@ -76,6 +79,8 @@ export interface Service {
   /** Puts the gateway's path in place of a target's own address where the service sends clients on. */
   readonly rewriteLocations: ReturnType<typeof createLocationRewriter>
   readonly definition: ServiceDefinition
+  /** Of its own row; routes may have others. */
+  readonly limits: Limits
 }
 
 export interface Limits {

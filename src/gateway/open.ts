@@ -24,6 +24,7 @@ import type { Upstreams } from '../upstream/upstream.ts'
 import { compileRoutes, idOf } from './compile.ts'
 import { compileCompositions } from './compositions.ts'
 import { describeCompositions } from './describe-compositions.ts'
+import { describeLimits } from './describe-limits.ts'
 import { type Documents, openDocuments, orderOf } from './documents.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
 import { acquireIssuers } from './issuers.ts'
@@ -80,6 +81,11 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       policyFailed: ({ pointer, error }) => {
         tools.log.warn({ err: error, pointer }, 'a condition could not be evaluated, so the request was refused')
         tools.metrics.alarm('policy-error', pointer)
+      },
+      planUnknown(plan) {
+        tools.log.warn({ plan }, 'an API key names a plan that services.json does not have')
+        // Not the name: keys are made elsewhere, and series only by services.json.
+        tools.metrics.alarm('plan-unknown', 'api-key')
       },
       upstream(service) {
         const upstream = tools.upstreams.acquire(service.name, service)
@@ -262,11 +268,12 @@ function derived<Source, Value>(source: () => Source, make: (source: Source) => 
 }
 
 function readinessOf(services: readonly Service[], documents: Documents): Readiness {
-  const reports = services.map(({ name, upstream }) => ({
+  const reports = services.map(({ name, upstream, limits }) => ({
     name,
     available: upstream.available,
     targets: upstream.describe(),
     document: documents.state(name),
+    limits: describeLimits(limits),
   }))
   return { ready: true, services: reports }
 }

@@ -39,6 +39,7 @@ export const problems = {
   'misdirected-request': { status: 421, title: 'This host is not served here' },
   'upgrade-required': { status: 426, title: 'The protocol version is not supported' },
   'rate-limited': { status: 429, title: 'Too many requests' },
+  'quota-exceeded': { status: 429, title: 'The quota is used up' },
   'fields-too-large': { status: 431, title: 'The request header section is too large' },
   'client-closed-request': { status: 499, title: 'The client left before the answer' },
   'internal-error': { status: 500, title: 'The gateway failed' },

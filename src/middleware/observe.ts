@@ -23,6 +23,7 @@ export function observe(log: Log, metrics: Metrics): Step {
       metrics.inFlight(-1)
       metrics.request(service, ctx.method, status, duration / 1_000)
       if (problem && problem.status < 500 && problem.status !== 404) metrics.refused(service, problem.code)
+      for (const policy of violatedPolicies(problem)) metrics.limited(service, policy)
       if (outcome?.failure) metrics.exchangeFailed(service, outcome.failure.who, outcome.failure.stage)
       log.info(
         {
@@ -66,6 +67,10 @@ function refusalOf({ problem, identification }: State) {
       ),
     row: problem.members['row'],
   }
+}
+
+function violatedPolicies(problem: State['problem'] | undefined): readonly string[] {
+  return (problem?.members['violated-policies'] as readonly string[] | undefined) ?? []
 }
 
 /** The response knows nothing of it: its connection went to the tunnel before anything was written. */

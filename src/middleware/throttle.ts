@@ -1,4 +1,4 @@
-import type { Counting, RateLimits } from '../throttling/rate.ts'
+import type { Counting } from '../throttling/rate-limits.ts'
 import type { Step, StepContext } from './state.ts'
 
 /**
@@ -6,7 +6,7 @@ import type { Step, StepContext } from './state.ts'
  * that refused credentials count and a flood is spared the work of refusing it; by everything else when that is known.
  * Every answer from here on says how the rates stand.
  */
-export function throttle(who: keyof RateLimits): Step {
+export function throttle(who: 'clients' | 'callers'): Step {
   return function throttle(ctx, next) {
     const { route, head, identification } = ctx.state
     const limit = route.limits.rate[who]
@@ -28,6 +28,7 @@ export function throttle(who: keyof RateLimits): Step {
 }
 
 function conclude({ state }: StepContext, counting: Counting): void {
+  if (counting.outcome === 'uncounted') return
   if (counting.outcome === 'limited') throw counting.problem
   const { fields } = counting
   state.announced.push('RateLimit-Policy', fields['RateLimit-Policy'], 'RateLimit', fields.RateLimit)

@@ -20,8 +20,20 @@ const shared = {
   },
   TooManyRequests: {
     status: '429',
-    description: 'A limit was reached. `Retry-After` says when to come back.',
-    headers: { 'Retry-After': { description: 'Seconds (RFC 9110 §10.2.3)', schema: { type: 'integer' } } },
+    description: 'A rate or a quota is used up. `Retry-After` says when to come back.',
+    headers: {
+      'Retry-After': { description: 'Seconds (RFC 9110 §10.2.3)', schema: { type: 'integer' } },
+      'RateLimit-Policy': {
+        description: 'What holds: for each policy `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers).',
+        schema: { type: 'string' },
+        example: '"caller";q=100;w=60',
+      },
+      RateLimit: {
+        description: 'How it stands: `r` more requests in the next `t` seconds. Other answers say so, too.',
+        schema: { type: 'string' },
+        example: '"caller";r=0;t=1',
+      },
+    },
     code: 'rate-limited',
   },
   BadGateway: {

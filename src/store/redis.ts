@@ -21,6 +21,15 @@ export const redis = defineKind({
       .max(64)
       .default('sallyport:')
       .describe('What the names of all our keys begin with, so that several may share one Redis. Default: sallyport:.'),
+    localShare: z
+      .number()
+      .gt(0, 'a share is above 0 and at most 1; with two gateways 0.5 is right')
+      .max(1, 'a share is above 0 and at most 1; with two gateways 0.5 is right')
+      .default(1)
+      .describe(
+        'The part of each rate and quota that one gateway lets through by itself while Redis does not answer: 1 divided ' +
+          'by the number of gateways keeps to the limits, 1 (the default) refuses nobody too early.',
+      ),
   }),
   create: ({ url, prefix }, tools: Tools) => connectRedisStore(url, prefix, tools),
 })

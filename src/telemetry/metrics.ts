@@ -13,6 +13,8 @@ export interface Metrics {
   exchangeFailed(service: string, who: string, stage: string): void
   /** One request refused by the gateway itself, by problem code. */
   refused(service: string, code: string): void
+  /** One request refused by a rate or a quota, by its name in services.json. */
+  limited(service: string, policy: string): void
   /** A configuration took effect. */
   configured(at: number): void
   /** Whether the file on disk is broken while an older configuration serves. */
@@ -48,6 +50,12 @@ export function createMetrics(): Metrics {
     name: 'sallyport_refusals_total',
     help: 'Requests that the gateway itself refused, by problem code.',
     labelNames: ['service', 'code'],
+    registers,
+  })
+  const limits = new Counter({
+    name: 'sallyport_limited_total',
+    help: 'Requests that a rate or a quota refused, by its name in RateLimit-Policy.',
+    labelNames: ['service', 'policy'],
     registers,
   })
   const configuredAt = new Gauge({
@@ -98,6 +106,7 @@ export function createMetrics(): Metrics {
     },
     exchangeFailed: (service, who, stage) => failures.inc({ service, who, stage }),
     refused: (service, code) => refusals.inc({ service, code }),
+    limited: (service, policy) => limits.inc({ service, policy }),
     configured: (at) => configuredAt.set(at / 1_000),
     configurationStale: (broken) => stale.set(broken ? 1 : 0),
     documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),

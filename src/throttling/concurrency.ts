@@ -47,10 +47,12 @@ export interface ConcurrencyLimit {
   /** Requests under way, and waiting. */
   readonly active: number
   readonly waiting: number
+  readonly definition: ConcurrencyDefinition
 }
 
 /** Overload is answered soon: whoever waits for long has given up before it is served. */
-export function createConcurrencyLimit({ limit, queue, wait }: ConcurrencyDefinition): ConcurrencyLimit {
+export function createConcurrencyLimit(definition: ConcurrencyDefinition): ConcurrencyLimit {
+  const { limit, queue, wait } = definition
   let active = 0
   // In order of arrival, and whoever gives up leaves from the middle.
   const line = new Set<(release: Release) => void>()
@@ -90,6 +92,7 @@ export function createConcurrencyLimit({ limit, queue, wait }: ConcurrencyDefini
   }
 
   return {
+    definition,
     acquire(signal) {
       if (active < limit) return occupy()
       if (signal?.aborted) return Promise.reject(signal.reason)

@@ -1,13 +1,9 @@
 /**
- * How often: a token bucket for every key, by the generic cell rate algorithm.
- *
- * A bucket holds `requests` tokens, a call takes one, and they come back evenly, one every `window / requests`. So a
- * caller may spend all of them at once and then goes on at the agreed rate; there is no border between two windows at
- * which twice as much gets through. A bucket is one number: when it will be full again.
+ * How often: by a token bucket, a sliding window or the calendar, for every key.
  */
 export interface Limiter {
   /**
-   * Takes one token from the bucket of a key. Never rejects: a shared limiter whose store is out answers from this
+   * Takes one request from the allowance of a key. Never rejects: a shared limiter whose store is out answers from this
    * process alone.
    */
   take(key: string): Standing | Promise<Standing>
@@ -18,22 +14,44 @@ export interface LocalLimiter extends Limiter {
   take(key: string): Standing
 }
 
-/** What a bucket holds when it is full, and in how many milliseconds an empty one is. */
-export interface Quota {
+/** How many requests over which time, counted how. */
+export type Quota = Rate | CalendarQuota
+
+/**
+ * `token-bucket`: a bucket holds `requests` tokens, a call takes one, and they come back evenly, one every
+ * `window / requests`. So a caller may spend all of them at once and then goes on at the agreed rate.
+ *
+ * `sliding-window`: never more than `requests` in any stretch of time as long as the window.
+ */
+export interface Rate {
   readonly requests: number
+  /** Milliseconds. */
   readonly window: number
+  readonly algorithm?: Algorithm
 }
 
-/** How a bucket stands after a call. */
+export const algorithms = ['token-bucket', 'sliding-window'] as const
+export type Algorithm = (typeof algorithms)[number]
+
+/** `requests` in each day or month of UTC. */
+export interface CalendarQuota {
+  readonly requests: number
+  readonly period: Period
+}
+
+export const periods = ['day', 'month'] as const
+export type Period = (typeof periods)[number]
+
+/** How an allowance stands after a call. */
 export interface Standing {
   readonly allowed: boolean
-  /** Tokens left. */
+  /** Requests left. */
   readonly remaining: number
-  /** Milliseconds until there is one more; 0 when the bucket is full. */
+  /** Milliseconds until there are more; 0 when none is used. */
   readonly next: number
 }
 
-/** Where buckets are kept. */
+/** Where requests are counted. */
 export interface Limiters {
   /** The limiter of this name and quota; the same one again as long as somebody holds it, so that a reload forgets nothing. */
   open(name: string, quota: Quota): Limiter

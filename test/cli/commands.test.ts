@@ -19,9 +19,18 @@ const sound = {
       openapi: false,
       security: [{ bearer: ['editor'] }, { key: [] }],
       allow: { roles: ['admin'] },
+      limits: {
+        rate: [{ requests: 100, per: '1m' }],
+        quota: [{ requests: 9, per: 'day', by: 'key' }],
+        concurrent: 200,
+      },
       routes: [
         { match: 'GET /health', security: [] },
-        { match: 'DELETE /{id}', allow: { permissions: ['orders:delete'] } },
+        {
+          match: 'DELETE /{id}',
+          allow: { permissions: ['orders:delete'] },
+          limits: { quota: [], plans: false, body: '1kb' },
+        },
       ],
     },
   ],
@@ -81,22 +90,34 @@ describe('sallyport routes', () => {
   test('shows each row as it is enforced', async () => {
     const { code, out } = await sallyport(['routes', '--json'], sound)
     assert.equal(code, 0)
+    const limits = '100/1m by caller, 9/day by key, 200 at once'
     assert.deepEqual(JSON.parse(out), [
-      { method: 'GET', path: '/orders/health', service: 'orders', security: 'public', allow: '' },
+      { method: 'GET', path: '/orders/health', service: 'orders', security: 'public', allow: '', limits },
       {
         method: 'DELETE',
         path: '/orders/{id}',
         service: 'orders',
         security: 'bearer(editor) | key',
         allow: 'roles admin and permissions orders:delete',
+        limits: '100/1m by caller, no plans, 200 at once, body 1024 bytes',
       },
-      { method: '*', path: '/orders/*', service: 'orders', security: 'bearer(editor) | key', allow: 'roles admin' },
+      {
+        method: '*',
+        path: '/orders/*',
+        service: 'orders',
+        security: 'bearer(editor) | key',
+        allow: 'roles admin',
+        limits,
+      },
     ])
   })
 
   test('is a table for people', async () => {
     const { out } = await sallyport(['routes'], sound)
-    assert.match(out, /^METHOD +PATH +SERVICE +SECURITY +ALLOW\nGET +\/orders\/health +orders +public\n/)
+    assert.match(
+      out,
+      /^METHOD +PATH +SERVICE +SECURITY +ALLOW +LIMITS\nGET +\/orders\/health +orders +public +100\/1m by caller, /,
+    )
   })
 })
 

@@ -146,7 +146,7 @@ describe('a services.json that is refused, with the place and what would be righ
     'a rate by something that nothing is counted by',
     { services: [{ ...orders, limits: { rate: [{ requests: 1, per: '1m', by: 'user' }] } }] },
     '/services/0/limits/rate/0/by',
-    /caller, key, organization/,
+    /"caller", "key", "organization"/,
   )
   refuses(
     'a limit of no requests at a time',

@@ -108,5 +108,61 @@ export function limiterContract(name: string, subject: LimiterUnderTest): void {
       assert.ok(allowed <= most, `${allowed} > ${most}`)
       assert.ok(allowed >= most * 0.8, `${allowed} of ${most}`)
     })
+
+    test('a sliding window counts down, refuses, and keeps keys and limits apart', async () => {
+      const window = { requests: 4, window: 60_000, algorithm: 'sliding-window' } as const
+      const limiter = limiters.open('sliding', window)
+      const standings = await take(limiter, 'ada', 6)
+      assert.deepEqual(
+        standings.map(({ allowed, remaining }) => [allowed, remaining]),
+        [
+          [true, 3],
+          [true, 2],
+          [true, 1],
+          [true, 0],
+          [false, 0],
+          [false, 0],
+        ],
+      )
+      // A twentieth of the window may come on top: a slot leaves whole.
+      for (const { next } of standings) assert.ok(next > 59_000 && next <= 63_001, String(next))
+      assert.equal((await limiter.take('bob')).allowed, true)
+      assert.equal((await limiters.open('sliding', { requests: 4, window: 60_000 }).take('ada')).allowed, true)
+    })
+
+    test('a sliding window never lets more through in any stretch as long as the window', async () => {
+      const limiter = limiters.open('stretch', { requests: 10, window: 300, algorithm: 'sliding-window' })
+      const passed: number[] = []
+      const start = performance.now()
+      while (performance.now() - start < 900) {
+        // When it was counted lies between the two.
+        const before = performance.now()
+        if ((await limiter.take('ada')).allowed) passed.push(before)
+        await delay(1)
+      }
+      assert.ok(passed.length >= 20, `${passed.length} in three windows`)
+      for (const [index, at] of passed.entries()) {
+        const tenth = passed[index + 10]
+        if (tenth !== undefined) assert.ok(tenth - at > 295 - slack, `11 requests in ${tenth - at} ms`)
+      }
+    })
+
+    test('a quota is counted down and ends with the day', async () => {
+      const limiter = limiters.open('quota', { requests: 120, period: 'day' })
+      const standings = await take(limiter, 'ada', 130)
+      assert.deepEqual(
+        standings.map(({ allowed, remaining }) => [allowed, remaining]),
+        Array.from({ length: 130 }, (_, index) => [index < 120, Math.max(0, 119 - index)]),
+      )
+      const midnight = 86_400_000 - (Date.now() % 86_400_000)
+      assert.ok(Math.abs(standings[129]!.next - midnight) < 60_000)
+      assert.equal((await limiter.take('bob')).allowed, true)
+      assert.equal((await limiters.open('quota', { requests: 120, period: 'month' }).take('ada')).allowed, true)
+      const together = await Promise.all(Array.from({ length: 200 }, () => limiter.take('eve')))
+      assert.equal(together.filter(({ allowed }) => allowed).length, 120)
+    })
   })
 }
+
+/** How much later than we asked a call may have been counted on a busy machine. */
+const slack = 60

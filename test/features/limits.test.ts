@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { request as httpRequest, type ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openRevocations } from '../../src/authentication/revocation.ts'
@@ -143,6 +146,130 @@ describe('several rates', () => {
   })
 })
 
+describe('a sliding window', () => {
+  test('is told and enforced like any rate', async () => {
+    await using backend = await startBackend()
+    const rate = [{ ...hourly(2), algorithm: 'sliding-window' }]
+    await using gateway = await startGateway(definition(backend.url, { rate }))
+    const first = await fetch(`${gateway.url}/echo`, caller('ann'))
+    assert.match(first.headers.get('ratelimit') ?? '', /^"caller";r=1;t=3[67]\d\d$/)
+    assert.deepEqual(await statuses(`${gateway.url}/echo`, 2, caller('ann')), [200, 429])
+  })
+})
+
+describe('a quota', () => {
+  test('survives a restart of the gateway, and begins anew with the day in UTC', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-quota-'))
+    t.after(() => rm(folder, { recursive: true }))
+    let now = Date.UTC(2026, 11, 31, 23, 0)
+    await using backend = await startBackend()
+    const services = {
+      ...definition(backend.url, { quota: [{ requests: 3, per: 'day', by: 'organization' }] }),
+      store: { type: 'sqlite', path: join(folder, 'store.db') },
+    }
+    {
+      await using gateway = await startGateway(services, { now: () => now })
+      assert.deepEqual(await statuses(`${gateway.url}/echo`, 2, caller('ann')), [200, 200])
+    }
+    await using gateway = await startGateway(services, { now: () => now })
+    const last = await fetch(`${gateway.url}/echo`, caller('bob'))
+    assert.equal(last.headers.get('ratelimit-policy'), '"organization";q=3;w=86400')
+    assert.equal(last.headers.get('ratelimit'), '"organization";r=0;t=3600')
+    const refused = await fetch(`${gateway.url}/echo`, caller('ann'))
+    assert.equal(refused.status, 429)
+    assert.equal(refused.headers.get('retry-after'), '3600')
+    const problem = (await refused.json()) as Record<string, unknown>
+    assert.equal(problem['code'], 'quota-exceeded')
+    assert.deepEqual(problem['violated-policies'], ['organization'])
+    assert.deepEqual(await statuses(`${gateway.url}/echo`, 1, caller('eve')), [200], 'another organization')
+    const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text()
+    assert.match(metrics, /sallyport_limited_total\{service="echo",policy="organization"\} 1/)
+    now += 3_600_000
+    assert.deepEqual(await statuses(`${gateway.url}/echo`, 1, caller('ann')), [200], 'the new year')
+  })
+})
+
+describe('plans', () => {
+  test('go with the API key, else with the role, over all services; what is exempt counts nowhere', async () => {
+    await using backend = await startBackend()
+    const base = definition(backend.url, {})
+    const [echo] = base.services
+    const services = {
+      ...base,
+      plans: {
+        gold: { roles: ['partner'], rate: [hourly(3)] },
+        free: { default: true, rate: [hourly(1)], quota: [{ requests: 1_000, per: 'month' }] },
+      },
+      securitySchemes: {
+        key: {
+          ...base.securitySchemes.key,
+          keys: [keyOf('ann', { plan: 'gold' }), keyOf('bob', { roles: ['partner'] }), keyOf('eve')],
+        },
+      },
+      services: [
+        { ...echo, routes: [{ match: '/free', limits: { plans: false } }] },
+        { ...echo, name: 'other', path: '/other' },
+      ],
+    }
+    await using gateway = await startGateway(services)
+    const first = await fetch(`${gateway.url}/echo`, caller('ann'))
+    assert.equal(first.headers.get('ratelimit-policy'), '"gold";q=3;w=3600')
+    assert.deepEqual(await statuses(`${gateway.url}/other`, 3, caller('ann')), [200, 200, 429], 'over all services')
+    assert.deepEqual(await statuses(`${gateway.url}/echo`, 4, caller('bob')), [200, 200, 200, 429], 'by role')
+    const poor = await fetch(`${gateway.url}/echo`, caller('eve'))
+    assert.equal(poor.headers.get('ratelimit-policy'), '"free-3600s";q=1;w=3600, "free-month";q=1000')
+    assert.deepEqual(await statuses(`${gateway.url}/other`, 1, caller('eve')), [429])
+    const exempt = await fetch(`${gateway.url}/echo/free`, caller('eve'))
+    assert.equal(exempt.status, 200)
+    assert.equal(exempt.headers.get('ratelimit-policy'), null)
+    const { services: reports } = (await (await fetch(`${gateway.adminUrl}/services`)).json()) as {
+      services: { name: string; limits: { plan: string; body: number; rules: { name: string }[] } }[]
+    }
+    assert.deepEqual(
+      reports.map(({ limits }) => [limits.plan, limits.body, limits.rules.map(({ name }) => name)]),
+      Array(2).fill(['free', 10_485_760, ['free-3600s', 'free-month']]),
+    )
+  })
+
+  test('are given to keys that are created, by names that exist, and kept by their successors', async () => {
+    await using backend = await startBackend()
+    const services = {
+      ...definition(backend.url, {}),
+      plans: { gold: { rate: [hourly(2)] }, silver: { rate: [hourly(1)] } },
+    }
+    await using gateway = await startGateway(services)
+    const post = (path: string, body: object) =>
+      fetch(`${gateway.adminUrl}${path}`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    const refused = await post('/keys', { owner: 'zoe', plan: 'platinum' })
+    assert.equal(refused.status, 400)
+    assert.match(await refused.text(), /services.json has no such plan; there are .{1,2}gold.{1,2}, .{1,2}silver/)
+    const created = (await (await post('/keys', { owner: 'zoe', plan: 'gold' })).json()) as {
+      text: string
+      key: { id: string; plan: string }
+    }
+    assert.equal(created.key.plan, 'gold')
+    const zoe = (text: string) => ({ headers: { 'X-API-Key': text } })
+    assert.deepEqual(await statuses(`${gateway.url}/echo`, 1, zoe(created.text)), [200])
+    const rotated = (await (await post(`/keys/${created.key.id}/rotate`, {})).json()) as typeof created
+    assert.equal(rotated.key.plan, 'gold')
+    assert.deepEqual(
+      await statuses(`${gateway.url}/echo`, 2, zoe(rotated.text)),
+      [200, 429],
+      'one owner, one allowance',
+    )
+
+    const { gold: _, ...rest } = services.plans
+    await gateway.rewrite({ ...services, plans: rest })
+    assert.equal(await gateway.running.reload(), true)
+    assert.deepEqual(await statuses(`${gateway.url}/echo`, 1, zoe(rotated.text)), [200])
+    assert(gateway.log.some(({ message, plan }) => message.includes('names a plan') && plan === 'gold'))
+  })
+})
+
 test('the document describes 429 where a rate is limited, and nowhere else', async () => {
   await using backend = await startBackend()
   const openapi = {
@@ -273,6 +400,42 @@ describe('several gateways on one Redis', { skip: skipWithout('redis') }, () => 
       await redis.kill()
       assert.deepEqual(await statuses(`${one.url}/echo`, 5, caller('bob')), [200, 200, 200, 200, 429])
       assert((await alone(one)) >= 5)
+    } finally {
+      await redis.stop()
+    }
+  })
+
+  test('share quotas and plans to the request; while Redis is out each has its share', async () => {
+    const redis = await startRedis()
+    try {
+      await using backend = await startBackend()
+      const base = definition(backend.url, { quota: [{ requests: 41, per: 'month' }] })
+      const shared = {
+        ...base,
+        plans: { free: { default: true, quota: [{ requests: 1_000, per: 'day' }] } },
+        store: { type: 'redis', url: redis.url, localShare: 0.25 },
+      }
+      await using one = await startGateway(shared)
+      await using other = await startGateway(shared)
+      for (const gateway of [one, other]) await countsInRedis(gateway)
+      const seen = await Promise.all(
+        Array.from({ length: 60 }, async (_, call) => {
+          const answer = await fetch(`${(call % 2 ? one : other).url}/echo`, caller('ann'))
+          await answer.arrayBuffer()
+          return answer.status
+        }),
+      )
+      assert.equal(seen.filter((status) => status === 200).length, 41)
+      const last = await fetch(`${one.url}/echo`, caller('ann'))
+      assert.equal(((await last.json()) as { code: string }).code, 'quota-exceeded')
+      assert.match(last.headers.get('ratelimit') ?? '', /^"caller";r=0;t=\d+$|^"free";r=\d+;t=\d+, "caller";r=0;t=\d+$/)
+
+      await redis.kill()
+      assert.deepEqual(await statuses(`${one.url}/echo`, 11, caller('bob')), [...Array(10).fill(200), 429])
+      await redis.start()
+      await countsInRedis(one)
+      // What was let through alone is written down with the next call.
+      assert.deepEqual(await statuses(`${one.url}/echo`, 32, caller('bob')), [...Array(31).fill(200), 429])
     } finally {
       await redis.stop()
     }

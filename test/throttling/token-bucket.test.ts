@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { createLocalLimiters, createTokenBuckets } from '../../src/throttling/token-bucket.ts'
+import { createTokenBuckets } from '../../src/throttling/token-bucket.ts'
 import { limiterContract } from '../contracts/limiter.ts'
+import { localLimiters } from './local-limiters.ts'
 
-limiterContract('in this process', { open: () => createLocalLimiters() })
+limiterContract('in this process', { open: () => localLimiters() })
 
 /** A clock that stands still until it is moved. */
 function createTime(start = 1_000) {
@@ -99,7 +100,7 @@ describe('token buckets', () => {
 
 describe('limiters of this process', () => {
   test('are the same over a reload, as long as one holds them', async () => {
-    const limiters = createLocalLimiters()
+    const limiters = localLimiters()
     const quota = { requests: 1, window: 60_000 }
     const held = limiters.open('orders:caller', quota)
     assert.equal(limiters.open('orders:caller', { ...quota }), held)
