@@ -26,6 +26,7 @@ import type { State } from './middleware/state.ts'
 import { throttle } from './middleware/throttle.ts'
 import { tunnel } from './middleware/tunnel.ts'
 import { upgrade } from './middleware/upgrade.ts'
+import { validate, validateParameters } from './middleware/validate.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { Tools } from './tools.ts'
 
@@ -56,6 +57,7 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
     throttle('callers'),
     authorize(now),
     admit(),
+    validateParameters({ log, metrics }),
     propagate({ trace, via }),
   ]
 
@@ -75,6 +77,7 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(throttle('callers')) //              how often, by who calls? 429
   app.use(authorize(now)) //                   may they? 403
   app.use(admit()) //                          is there room? 503
+  app.use(validate({ log, metrics })) //       does it fit the document of its service? 400, 415
   app.use(propagate({ trace, via })) //        whom do we name to the service?
   app.use(tunnel()) //                         a WebSocket instead of an answer? 101
   app.use(forward()) //                        where to, and what came back? 502, 503, 504

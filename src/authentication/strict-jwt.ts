@@ -1,5 +1,5 @@
-import { isUtf8 } from 'node:buffer'
 import { longestToken } from '../http/credentials.ts'
+import { parseJson } from '../http/json.ts'
 
 const deepestNesting = 16
 
@@ -155,64 +155,9 @@ function isCanonical(part: string): boolean {
 }
 
 function parseObject(part: string): Record<string, unknown> | MalformedReason {
-  const bytes = Buffer.from(part, 'base64url')
-  if (!isUtf8(bytes)) return 'utf-8'
-  // Buffer keeps a byte order mark, and JSON.parse refuses it.
-  const text = bytes.toString('utf8')
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return 'json'
-  }
+  const parsed = parseJson(Buffer.from(part, 'base64url'), deepestNesting)
+  if (parsed.outcome === 'malformed') return parsed.reason
+  const { value } = parsed
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return 'json'
-  const members = countMembers(value, 1)
-  if (typeof members === 'string') return members
-  // JSON.parse keeps the last of several members with equal names, whatever their spelling. So the object has
-  // fewer members than the text has colons exactly when a name stood there twice.
-  if (members !== countColons(text)) return 'duplicate-member'
   return value as Record<string, unknown>
-}
-
-/** The number of object members in a value, at all levels; or the reason why the value is refused. */
-function countMembers(value: unknown, depth: number): number | 'nesting' | 'json' {
-  if (typeof value === 'string') return value.isWellFormed() ? 0 : 'json'
-  if (typeof value === 'number') return Number.isFinite(value) ? 0 : 'json'
-  if (value === null || typeof value !== 'object') return 0
-  if (depth > deepestNesting) return 'nesting'
-  let members = 0
-  if (Array.isArray(value)) {
-    for (const element of value) {
-      const inside = countMembers(element, depth + 1)
-      if (typeof inside === 'string') return inside
-      members += inside
-    }
-    return members
-  }
-  for (const name of Object.keys(value)) {
-    if (name === '__proto__' || !name.isWellFormed()) return 'json'
-    const inside = countMembers((value as Record<string, unknown>)[name], depth + 1)
-    if (typeof inside === 'string') return inside
-    members += inside + 1
-  }
-  return members
-}
-
-const quote = 0x22
-const backslash = 0x5c
-const colon = 0x3a
-
-/** The colons outside strings of a JSON text, one for each member that is written. */
-function countColons(json: string): number {
-  let colons = 0
-  let inString = false
-  for (let index = 0; index < json.length; index += 1) {
-    const code = json.charCodeAt(index)
-    if (inString) {
-      if (code === backslash) index += 1
-      else if (code === quote) inString = false
-    } else if (code === quote) inString = true
-    else if (code === colon) colons += 1
-  }
-  return colons
 }

@@ -9,6 +9,7 @@ import { type IdentityFieldName, identityFieldNames } from '../propagation/ident
 import { concurrent } from '../throttling/concurrency.ts'
 import { plans, quotas, rates } from '../throttling/rate.ts'
 import { upstreamSettings } from '../upstream/settings.ts'
+import { validate } from '../validation/settings.ts'
 import { duration, httpUrl, port, size } from '../values.ts'
 
 /**
@@ -173,6 +174,7 @@ const perRoute = {
   invalidCredentials: invalidCredentials.optional(),
   forward: forward.optional(),
   limits: limits.optional(),
+  validate: validate.optional(),
 } as const
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const

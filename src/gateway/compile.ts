@@ -21,6 +21,7 @@ import type {
 import { crossOriginFields } from '../http/cross-origin.ts'
 import { createRequestFields, createResponseFields } from '../http/intermediary.ts'
 import { createLocationRewriter } from '../http/location.ts'
+import { foldName, isReserved, isWrittenByGateway } from '../http/reserved-fields.ts'
 import { build } from '../kind.ts'
 import { createIdentityWriter, mappedNames } from '../propagation/identity.ts'
 import type { Minter } from '../propagation/minter.ts'
@@ -202,6 +203,10 @@ function compileRoute(
     authenticators,
     exception?.invalidCredentials ?? base.invalidCredentials ?? 'reject',
   )
+  const owned = [...mappedNames(identity), ...Object.keys(headers)]
+  const unchecked = compiled.public && propagator.unchecked
+  const { covers, ...crossed } = crossing(owned, unchecked)
+  const checks = exception?.validate ?? base.validate
   return {
     id: exception ? idOf(service, exception) : service.name,
     service,
@@ -213,8 +218,10 @@ function compileRoute(
     propagator,
     writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
     staticFields: Object.entries(headers).flat(),
-    ...crossing([...mappedNames(identity), ...Object.keys(headers)], compiled.public && propagator.unchecked),
+    ...crossed,
     limits,
+    validate: checks?.mode === 'off' ? undefined : checks,
+    covers,
     ...(exception?.timeouts && { timeouts: { ...base.timeouts, ...definedOnly(exception.timeouts) } }),
   }
 }
@@ -305,7 +312,20 @@ function createCrossings(
       })
       known.set(key, requestFields)
     }
-    return { requestFields, responseFields, withheldParameters: unchecked ? nothing : parameters }
+    const taken = unchecked ? [] : [...authenticators.values()].map(({ location }) => location)
+    const fields = new Set(
+      [...owned, ...taken.flatMap(({ in: place, name }) => (place === 'header' ? [name] : []))].map(foldName),
+    )
+    return {
+      requestFields,
+      responseFields,
+      withheldParameters: unchecked ? nothing : parameters,
+      covers(place: string, name: string) {
+        if (place !== 'header') return taken.some((location) => location.in === place && location.name === name)
+        const folded = foldName(name)
+        return fields.has(folded) || isReserved(folded) || isWrittenByGateway(name)
+      },
+    }
   }
 }
 

@@ -2,12 +2,13 @@ import { splitMatch } from '../config/check.ts'
 import type { Definition } from '../config/schema.ts'
 import { withoutSecrets } from '../http/query.ts'
 import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
-import type { Press, Publication } from '../openapi/press.ts'
+import type { Press, PressDocument, Publication } from '../openapi/press.ts'
 import type { ReadOrder } from '../openapi/press-work.ts'
 import type { OwnPart } from '../openapi/publish.ts'
 import type { DocumentState, ServiceDocument } from '../openapi/service-document.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Contract } from '../validation/contract.ts'
 import type { Service } from './gateway.ts'
 import { Router } from './router.ts'
 
@@ -18,10 +19,19 @@ export interface Documents {
   /** How a service's document stands. */
   state(service: string): DocumentState
   /** The operations of a service's document as a table; undefined while the document has never been read. */
-  operations(service: string): Router<true> | undefined
+  operations(service: string): Router<DocumentedOperation> | undefined
+  /** What a documented operation wants of a request. Rejects when its document is no longer in use. */
+  contract(operation: DocumentedOperation): Promise<Contract>
   /** Look at every service's document now. */
   refresh(): Promise<void>
   close(): void
+}
+
+/** An operation of a service's document, as long as the document is in use. */
+export interface DocumentedOperation {
+  readonly document: PressDocument
+  /** Its place in the document's `operations`. */
+  readonly index: number
 }
 
 export interface DocumentsSettings {
@@ -47,7 +57,7 @@ const askAgain = 5_000
 
 export async function openDocuments(settings: DocumentsSettings): Promise<Documents> {
   const { services, sources, definition, press, log, metrics } = settings
-  const tables = new Map<string, { readonly document: object; readonly table: Router<true> }>()
+  const tables = new Map<string, { readonly document: object; readonly table: Router<DocumentedOperation> }>()
   let published!: Publication
   let schemes: Readonly<Record<string, JsonObject>> = {}
   let timer: NodeJS.Timeout | undefined
@@ -67,6 +77,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     },
     state: (service) => sources.get(service)!.state,
     operations: operationsOf,
+    contract: ({ document, index }) => press.contract(document, index),
     async refresh() {
       await Promise.all([...sources.values()].map((source) => source.refresh()))
     },
@@ -111,15 +122,16 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     }
   }
 
-  function operationsOf(service: string): Router<true> | undefined {
+  function operationsOf(service: string): Router<DocumentedOperation> | undefined {
     const source = sources.get(service)!
     if (source.state.status === 'absent') return undefined
     const { document } = source.part
     const known = tables.get(service)
     if (known?.document === document) return known.table
     const { prefix } = services.find(({ name }) => name === service)!
-    const table = new Router<true>({ caseSensitive: true })
-    for (const { method, path, variant } of document.operations) if (!variant) table.add(method, prefix + path, true)
+    const table = new Router<DocumentedOperation>({ caseSensitive: true })
+    for (const [index, { method, path, variant }] of document.operations.entries())
+      if (!variant) table.add(method, prefix + path, { document, index })
     tables.set(service, { document, table })
     return table
   }

@@ -19,7 +19,9 @@ import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { RateLimits } from '../throttling/rate-limits.ts'
 import type { Timeouts } from '../upstream/exchange.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { ValidateDefinition } from '../validation/settings.ts'
 import type { Composition } from './compositions.ts'
+import type { Contracts } from './contracts.ts'
 import type { LimitsDescription } from './describe-limits.ts'
 import type { Documents } from './documents.ts'
 import type { Router } from './router.ts'
@@ -41,6 +43,8 @@ export interface Gateway {
   /** For connections that outlive their request. */
   readonly credentials: CredentialWatch
   readonly documents: Documents
+  /** What documented operations want of requests, for the routes that check. */
+  readonly contracts: Contracts
   readonly docs: DocsPage
   /** Peels the trusted proxies off. */
   readonly readClient: ReadClient
@@ -116,6 +120,10 @@ export interface Route {
   /** Query parameters that carry credentials and are taken off. */
   readonly withheldParameters: ReadonlySet<string>
   readonly limits: Limits
+  /** Whether and how requests are held against the service's document; undefined when they are not. */
+  readonly validate: ValidateDefinition | undefined
+  /** Whether a parameter is the gateway's to send, or to take off: then a client need not send it. */
+  covers(location: string, name: string): boolean
   /** Instead of those of the service. */
   readonly timeouts?: Timeouts
 }

@@ -23,6 +23,7 @@ import type { Tools } from '../tools.ts'
 import type { Upstreams } from '../upstream/upstream.ts'
 import { compileRoutes, idOf } from './compile.ts'
 import { compileCompositions } from './compositions.ts'
+import { createContracts } from './contracts.ts'
 import { describeCompositions } from './describe-compositions.ts'
 import { describeLimits } from './describe-limits.ts'
 import { type Documents, openDocuments, orderOf } from './documents.ts'
@@ -121,6 +122,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
           ...(route.publishedAllow && { allow: route.publishedAllow }),
           consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
           limited: isLimited(route),
+          validated: route.validate?.mode === 'enforce',
         }
       },
       describeSchemes: () => describeSchemes(definition, believed, embedded?.scopes),
@@ -145,6 +147,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       sessions,
       credentials,
       documents,
+      contracts: createContracts(documents, tools.log),
       get docs() {
         return docsPage()
       },

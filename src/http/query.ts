@@ -8,11 +8,27 @@ export function queryParameter(query: string, name: string): readonly string[] {
   const values: string[] = []
   for (const pair of query.split('&')) {
     const equals = pair.indexOf('=')
-    if (decode(equals < 0 ? pair : pair.slice(0, equals)) === name) {
-      values.push(equals < 0 ? '' : decode(pair.slice(equals + 1)))
+    if (decodeFormText(equals < 0 ? pair : pair.slice(0, equals)) === name) {
+      values.push(equals < 0 ? '' : decodeFormText(pair.slice(equals + 1)))
     }
   }
   return values
+}
+
+/** Every parameter by its decoded name, values as they were written, in order. */
+export function queryPairs(query: string): ReadonlyMap<string, readonly string[]> {
+  const pairs = new Map<string, string[]>()
+  if (query === '') return pairs
+  for (const pair of query.split('&')) {
+    if (pair === '') continue
+    const equals = pair.indexOf('=')
+    const name = decodeFormText(equals < 0 ? pair : pair.slice(0, equals))
+    const value = equals < 0 ? '' : pair.slice(equals + 1)
+    const values = pairs.get(name)
+    if (values) values.push(value)
+    else pairs.set(name, [value])
+  }
+  return pairs
 }
 
 /** A query without the named parameters in any spelling (`api%5Fkey`), and the rest byte for byte. */
@@ -21,7 +37,7 @@ export function withoutParameters(query: string, names: ReadonlySet<string>): st
   const pairs = query.split('&')
   const kept = pairs.filter((pair) => {
     const equals = pair.indexOf('=')
-    return !names.has(decode(equals < 0 ? pair : pair.slice(0, equals)))
+    return !names.has(decodeFormText(equals < 0 ? pair : pair.slice(0, equals)))
   })
   return kept.length === pairs.length ? query : kept.join('&')
 }
@@ -33,7 +49,8 @@ export function withoutSecrets(url: string): string {
   return `${protocol}//${host}${pathname}`
 }
 
-function decode(text: string): string {
+/** A name or a value of a form, decoded. Never throws: a malformed escape stays as it is. */
+export function decodeFormText(text: string): string {
   if (text.includes('+')) text = text.replaceAll('+', ' ')
   return text.includes('%') ? unescapeLeniently(text) : text
 }

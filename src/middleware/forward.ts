@@ -1,6 +1,6 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import { guest } from '../authentication/caller.ts'
 import { expectsContinue } from '../http/expectation.ts'
+import { hasContent } from '../http/framing.ts'
 import type { Affinity } from '../upstream/balancers/balancer.ts'
 import type { ResponseFields } from '../upstream/forward.ts'
 import type { State, Step } from './state.ts'
@@ -21,9 +21,10 @@ export function forward(): Step {
         method: head.method,
         target: state.target,
         fields: state.fields,
-        hasBody: hasBody(req.headers),
+        hasBody: hasContent(req),
+        content: state.content,
         bodyLimit: route.limits.body,
-        expectsContinue: expectsContinue(req),
+        expectsContinue: expectsContinue(req) && !state.continued,
         responseFields: answerFields(state),
         affinity: affinityOf(state),
         timeouts: route.timeouts,
@@ -57,10 +58,4 @@ export function affinityOf({ head, identification: { caller } }: State): Affinit
     client: head.client.address,
     field: (name) => head.fields.get(name),
   }
-}
-
-/** RFC 9112 §6.3: what announces content in a request. */
-function hasBody(headers: IncomingHttpHeaders): boolean {
-  const length = headers['content-length']
-  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
 }

@@ -26,6 +26,10 @@ export interface State {
   composition?: string
   /** Who calls; authenticate. */
   identification: Identification
+  /** The content of the request, where it was read to be checked; validate. */
+  content?: Buffer
+  /** Whether the client was told to send its content (RFC 9110 §10.1.1); validate. */
+  continued?: boolean
   /** The header lines the service will get, flat; propagate. */
   fields: string[]
   /** Path and query the service will get; propagate. */

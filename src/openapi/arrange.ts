@@ -126,8 +126,8 @@ function hostsOf(servers: unknown): ReadonlySet<string> {
   return new Set(hosts.filter((host) => host !== undefined))
 }
 
-/** The Parameter Object of an entry of a parameter list, references followed. */
-export function parameterAt(entry: unknown, components: unknown): JsonObject | undefined {
+/** The object that an entry is or refers to, references followed: a parameter, a request body, a schema. */
+export function dereferenced(entry: unknown, components: unknown): JsonObject | undefined {
   let node = entry
   for (let hops = 0; hops < 16 && isObject(node); hops += 1) {
     const reference = own(node, '$ref')
@@ -154,7 +154,7 @@ function parametersOf(
   const shared = items(item.parameters)
   const written = items(operation.parameters)
   for (const [index, entry] of [...shared, ...written].entries()) {
-    const parameter = parameterAt(entry, document.components)
+    const parameter = dereferenced(entry, document.components)
     // A reference to what was left out is left out with its own finding.
     if (!parameter) continue
     const name = String(parameter.name)
@@ -186,7 +186,7 @@ function declareVariables(
 ): void {
   const undeclared = new Set(variablesOf(published))
   const kept = items(operation.parameters).filter((entry) => {
-    const parameter = parameterAt(entry, document.components)
+    const parameter = dereferenced(entry, document.components)
     if (parameter?.in !== 'path' || undeclared.delete(parameter.name as string)) return true
     report.warning(
       'path-parameter-unknown',
@@ -216,7 +216,7 @@ export function renameVariables(
   const names = variablesOf(to)
   const map = new Map(variablesOf(from).map((name, index) => [name, names[index] ?? name]))
   operation.parameters = items(operation.parameters).map((entry) => {
-    const parameter = parameterAt(entry, document.components)
+    const parameter = dereferenced(entry, document.components)
     if (parameter?.in !== 'path' || typeof parameter.name !== 'string') return entry
     return { ...copyPlain(parameter), name: map.get(parameter.name) ?? parameter.name }
   })

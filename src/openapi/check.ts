@@ -1,4 +1,4 @@
-import { parameterAt } from './arrange.ts'
+import { dereferenced } from './arrange.ts'
 import type { JsonObject } from './document.ts'
 import { variablesOf } from './paths.ts'
 import { isObject, items, members, own } from './plain.ts'
@@ -85,7 +85,7 @@ export function check(document: JsonObject): readonly Fault[] {
       if (!Array.isArray(node.security)) fault(pointerOf(place), 'the operation does not say which security it has')
       const named = new Set(
         items(node.parameters).map((entry) => {
-          const parameter = parameterAt(entry, components)
+          const parameter = dereferenced(entry, components)
           return parameter?.in === 'path' ? parameter.name : undefined
         }),
       )

@@ -43,6 +43,8 @@ export interface EnforcedSecurity {
   readonly consumed: readonly { readonly in: 'header' | 'query' | 'cookie'; readonly name: string }[]
   /** Whether the rate of the operation is limited, so that 429 is described. */
   readonly limited: boolean
+  /** Whether requests that do not fit the document are refused, so that 400 is described. */
+  readonly validated?: boolean
 }
 
 /** Something a person should know about a service's document; never fatal for the others. */

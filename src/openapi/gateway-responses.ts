@@ -6,6 +6,12 @@ import type { EnforcedSecurity, JsonObject } from './document.ts'
  * these names: theirs have an underscore.
  */
 const shared = {
+  BadRequest: {
+    status: '400',
+    description: 'The request does not fit the description of the operation. `errors` names every mistake.',
+    headers: {},
+    code: 'invalid-request-content',
+  },
   Unauthorized: {
     status: '401',
     description: 'No valid credential was sent. `WWW-Authenticate` says which are accepted.',
@@ -58,6 +64,7 @@ type Name = keyof typeof shared
 /** The responses of an operation with the gateway's own, in the order of their codes; the backend's word wins. */
 export function gatewayResponses(enforced: EnforcedSecurity, responses: JsonObject): JsonObject {
   const names: Name[] = []
+  if (enforced.validated) names.push('BadRequest')
   if (enforced.security.length > 0) names.push('Unauthorized', 'Forbidden')
   if (enforced.limited) names.push('TooManyRequests')
   names.push('BadGateway', 'GatewayTimeout')

@@ -7,6 +7,7 @@ import { createPressWork, type PublishOrder, type ReadOrder } from './press-work
 export type Order =
   | { readonly id: number; readonly do: 'read'; readonly handle: number; readonly order: ReadOrder }
   | { readonly id: number; readonly do: 'release'; readonly handle: number }
+  | { readonly id: number; readonly do: 'contract'; readonly handle: number; readonly index: number }
   | { readonly id: number; readonly do: 'publish'; readonly order: PublishOrder }
 
 export type Answer =
@@ -26,6 +27,8 @@ async function carryOut(order: Order): Promise<void> {
   try {
     if (order.do === 'read') answer({ id, outcome: 'done', result: await work.read(order.handle, order.order) })
     else if (order.do === 'release') answer({ id, outcome: 'done', result: work.release(order.handle) })
+    else if (order.do === 'contract')
+      answer({ id, outcome: 'done', result: await work.contract(order.handle, order.index) })
     else await publish(id, order.order)
   } catch (error) {
     answer({ id, outcome: 'failed', error })

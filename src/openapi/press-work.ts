@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Contract } from '../validation/contract.ts'
 import { jsonOf, type Representation, yamlOf } from './bytes.ts'
+import { contractOf } from './contract.ts'
 import { type Digest, type DigestOperation, type DigestSource, digest } from './digest.ts'
 import type { EnforcedSecurity, Finding, Staleness } from './document.ts'
 import type { Mistake } from './parse.ts'
@@ -71,6 +73,11 @@ export function createPressWork() {
       held.delete(handle)
     },
 
+    /** What an operation of a document wants of a request, by its place in `operations`. */
+    async contract(handle: number, index: number): Promise<Contract> {
+      return contractOf(entryOf(handle).digest, index)
+    },
+
     async publish({ settings, parts }: PublishOrder): Promise<PublishAnswer> {
       const made = parts.map(partOf)
       const { document, byService: documents, findings, parts: sound } = publish(made, settings)
@@ -89,9 +96,14 @@ export function createPressWork() {
     },
   }
 
+  function entryOf(handle: number): Held {
+    const entry = held.get(handle)
+    if (!entry) throw new Error(`nothing was read under ${handle}`)
+    return entry
+  }
+
   function partOf(order: PartOrder): Part {
-    const entry = held.get(order.handle)
-    if (!entry) throw new Error(`nothing was read under ${order.handle}`)
+    const entry = entryOf(order.handle)
     if (entry.part && isDeepStrictEqual(entry.order, order)) return entry.part
     const { operations } = entry.digest
     const table = new Map(operations.map(({ method, path }, index) => [`${method} ${path}`, order.enforced[index]]))

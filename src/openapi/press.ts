@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import type { Tools } from '../tools.ts'
+import type { Contract } from '../validation/contract.ts'
 import type { Representation } from './bytes.ts'
 import type { DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, ServiceSource, Staleness } from './document.ts'
@@ -24,6 +25,8 @@ export interface Press {
    * too long or too much memory.
    */
   read(order: ReadOrder): Promise<PressReading>
+  /** What an operation wants of a request, by its place in the `operations` of its document. */
+  contract(document: PressDocument, index: number): Promise<Contract>
   /** Print everything that was read into one document and one for each service. */
   publish(parts: readonly PressPart[], settings: PublishSettings): Promise<Publication>
   close(): Promise<void>
@@ -72,6 +75,7 @@ export interface PressSettings {
 interface Workshop {
   read(handle: number, order: ReadOrder): Promise<ReadAnswer>
   release(handle: number): void
+  contract(handle: number, index: number): Promise<Contract>
   publish(order: PublishOrder): Promise<PublishAnswer>
   close(): Promise<void>
 }
@@ -92,6 +96,7 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
       handles.set(document, handle)
       return { outcome: 'read', document, files }
     },
+    contract: (document, index) => shop.contract(handles.get(document)!, index),
     async publish(parts, publishSettings) {
       const same = new Map<string, EnforcedSecurity>()
       const orders = parts.map(({ document, enforced, stale }) => ({
@@ -156,6 +161,7 @@ function createThreaded(
       held.delete(handle)
       if (!closed) place({ id: nextId(), do: 'release', handle }).catch(() => {})
     },
+    contract: (handle, index) => place<Contract>({ id: nextId(), do: 'contract', handle, index }),
     async publish(order) {
       const { json, yaml, byService, findings } = await place<PublishAnswer>({ id: nextId(), do: 'publish', order })
       const services = [...byService].map(([name, bytes]) => [name, asBuffers(bytes)] as const)

@@ -1,4 +1,4 @@
-import { parameterAt } from './arrange.ts'
+import { dereferenced } from './arrange.ts'
 import type { Digest, DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject, Staleness } from './document.ts'
 import { gatewayResponses } from './gateway-responses.ts'
@@ -100,7 +100,7 @@ export function leaveOut(part: Part, gone: readonly DigestOperation[]): Part {
 function secured(operation: JsonObject, enforced: EnforcedSecurity, components: JsonObject): JsonObject {
   const { parameters, responses, ...rest } = operation
   const covered = (entry: unknown): boolean => {
-    const parameter = parameterAt(entry, components)
+    const parameter = dereferenced(entry, components)
     if (!parameter) return false
     return enforced.consumed.some(({ in: location, name }) => {
       if (location !== parameter.in || typeof parameter.name !== 'string') return false

@@ -15,6 +15,8 @@ export interface Metrics {
   refused(service: string, code: string): void
   /** One request refused by a rate or a quota, by its name in services.json. */
   limited(service: string, policy: string): void
+  /** One request that was held against a document and did not fit (`refused`, or `shadow` where it passed all the same), or could not be (`unchecked`). */
+  validated(service: string, verdict: 'refused' | 'shadow' | 'unchecked'): void
   /** A configuration took effect. */
   configured(at: number): void
   /** Whether the file on disk is broken while an older configuration serves. */
@@ -56,6 +58,12 @@ export function createMetrics(): Metrics {
     name: 'sallyport_limited_total',
     help: 'Requests that a rate or a quota refused, by its name in RateLimit-Policy.',
     labelNames: ['service', 'policy'],
+    registers,
+  })
+  const validations = new Counter({
+    name: 'sallyport_validation_total',
+    help: 'Requests that did not fit the document of their service (refused, shadow), or could not be checked (unchecked).',
+    labelNames: ['service', 'verdict'],
     registers,
   })
   const configuredAt = new Gauge({
@@ -107,6 +115,7 @@ export function createMetrics(): Metrics {
     exchangeFailed: (service, who, stage) => failures.inc({ service, who, stage }),
     refused: (service, code) => refusals.inc({ service, code }),
     limited: (service, policy) => limits.inc({ service, policy }),
+    validated: (service, verdict) => validations.inc({ service, verdict }),
     configured: (at) => configuredAt.set(at / 1_000),
     configurationStale: (broken) => stale.set(broken ? 1 : 0),
     documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),

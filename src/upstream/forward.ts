@@ -16,6 +16,8 @@ export interface Forward extends Outgoing {
   readonly res: ServerResponse
   /** Whether the request has content (RFC 9112 §6.3: `Content-Length` above 0, or `Transfer-Encoding`). */
   readonly hasBody: boolean
+  /** The content, where somebody has read it already. */
+  readonly content?: Buffer | undefined
   /** Bytes of content accepted; more is refused with 413, at once when `Content-Length` tells, else while it streams. */
   readonly bodyLimit?: number | undefined
   /** Whether the client waits for `100 Continue` (RFC 9110 §10.1.1); it is sent when the service takes the body. */
@@ -38,9 +40,15 @@ export function forward(service: Service, request: Forward): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const answer = new Answer(service, request, resolve, reject)
     if (request.res.destroyed) answer.refuse('client-closed-request')
+    else if (request.content) sendContent(request.content, answer)
     else if (request.hasBody) sendBody(service, request, answer)
     else answer.send(null)
   })
+}
+
+function sendContent(content: Buffer, answer: Answer): void {
+  answer.received = content.length
+  answer.send(content)
 }
 
 function sendBody(service: Service, request: Forward, answer: Answer): void {

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import { Problem } from '../http/problem.ts'
 import type { Watch, Watched } from './watch.ts'
 
 /** Bytes per second that a request body must bring on average, after a grace of five seconds. */
@@ -113,6 +114,90 @@ export class WholeBody implements Watched {
     this.#meter.take(chunk.length)
     this.#chunks.push(chunk)
   }
+}
+
+/** A request body of any length, read whole up to a limit before anything else happens to the request. */
+class ContentReader implements Watched {
+  readonly #req: IncomingMessage
+  readonly #meter: Meter
+  readonly #watch: Watch
+  readonly #limit: number
+  readonly #idle: number
+  readonly #resolve: (content: Buffer | undefined) => void
+  readonly #reject: (problem: Problem) => void
+  readonly #chunks: Buffer[] = []
+  place = -1
+
+  constructor(
+    req: IncomingMessage,
+    { limit, idle }: ContentLimits,
+    tools: BodyTools,
+    resolve: (content: Buffer | undefined) => void,
+    reject: (problem: Problem) => void,
+  ) {
+    this.#req = req
+    this.#meter = new Meter(tools.clock)
+    this.#watch = tools.watch
+    this.#limit = limit
+    this.#idle = idle
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#meter.start()
+    this.#watch.add(this)
+    req.on('data', this.#onData).once('end', this.#onEnd).once('close', this.#onClose)
+    req.resume()
+  }
+
+  check(now: number): void {
+    if (!this.#meter.tooSlow(now, this.#idle)) return
+    this.#leave()
+    this.#reject(new Problem('request-timeout', 'The request body did not arrive in time'))
+  }
+
+  readonly #onData = (chunk: Buffer) => {
+    this.#meter.take(chunk.length)
+    this.#chunks.push(chunk)
+    if (this.#meter.received <= this.#limit) return
+    this.#leave()
+    // Whoever reads next begins at the beginning.
+    this.#req.pause()
+    this.#req.unshift(Buffer.concat(this.#chunks))
+    this.#resolve(undefined)
+  }
+
+  readonly #onEnd = () => {
+    this.#leave()
+    this.#resolve(Buffer.concat(this.#chunks))
+  }
+
+  readonly #onClose = () => {
+    this.#leave()
+    this.#reject(new Problem('client-closed-request', 'The client left in the middle of its body'))
+  }
+
+  #leave(): void {
+    this.#watch.delete(this)
+    this.#req.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose)
+  }
+}
+
+export interface ContentLimits {
+  /** Bytes. */
+  readonly limit: number
+  /** Milliseconds of silence that are waited for. */
+  readonly idle: number
+}
+
+/**
+ * Reads the content of a request whole. Resolves with undefined when it has more than `limit` bytes: then it can be read
+ * once more from its beginning. Rejects with a `Problem` when the client is too slow or leaves.
+ */
+export function readContent(
+  req: IncomingMessage,
+  limits: ContentLimits,
+  tools: BodyTools,
+): Promise<Buffer | undefined> {
+  return new Promise((resolve, reject) => new ContentReader(req, limits, tools, resolve, reject))
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { build } from '../kind.ts'
 import type { Affinity, Balancer } from './balancers/balancer.ts'
 import type { BreakerState } from './breaker.ts'
@@ -9,6 +10,7 @@ import { RetryBudget, type RetrySettings } from './retry.ts'
 import { balancers, type UpstreamSettings } from './settings.ts'
 import { type Target, type TargetSettings, TargetState, type TargetTools } from './target.ts'
 import { type TunnelRequest, Tunnels, tunnel } from './tunnel.ts'
+import { type ContentLimits, readContent } from './upload.ts'
 import { Watch } from './watch.ts'
 
 /** Connections to one target at a time; further requests wait for one, at most as long as they would for connecting. */
@@ -70,6 +72,11 @@ export class Upstream implements Service {
   /** Fetches one answer whole; see `fetchPart`. */
   fetch(request: PartRequest): Promise<Part> {
     return fetchPart(this, request)
+  }
+
+  /** Reads the content of a request before it is passed on as `Forward.content`; see `readContent`. */
+  content(req: IncomingMessage, limits: ContentLimits): Promise<Buffer | undefined> {
+    return readContent(req, limits, this)
   }
 
   /** Connects a client with a target by WebSocket; see `tunnel`. */

@@ -1,0 +1,121 @@
+import { createRequire } from 'node:module'
+import { parseJson } from '../http/json.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import type { Contract, MediaForm, ParameterForm } from './contract.ts'
+import { type Complaint, detailsOf, type Mistake } from './mistake.ts'
+import { type PathValues, readParameters } from './parameters.ts'
+import { areUnique, compilePattern, type Pattern } from './vocabulary.ts'
+
+/** Tells what about a request does not fit the operation's contract. Made once for each operation. */
+export interface Validator {
+  parameters(head: Pick<RequestHead, 'query' | 'fields'>, path: PathValues): readonly Mistake[]
+  /** What content the operation takes; undefined when it says nothing of any. */
+  readonly content: ContentValidator | undefined
+}
+
+export interface ContentValidator {
+  readonly required: boolean
+  /** How a body of this type is checked; undefined when the operation does not take it. `type` is the field's value. */
+  accepts(type: string | undefined): MediaCheck | undefined
+  readonly ranges: readonly string[]
+}
+
+export interface MediaCheck {
+  /** Whether the body must be read to be checked. */
+  readonly readable: boolean
+  check(body: Buffer): readonly Mistake[]
+}
+
+type Check = ((value: unknown) => boolean) & { readonly errors?: readonly Complaint[] | null }
+
+/** `covered`: parameters that the gateway takes off or writes itself, so that the client need not send them. */
+export function createValidator(contract: Contract, covered: (form: ParameterForm) => boolean): Validator {
+  const forms = contract.parameters.filter((form) => !covered(form))
+  const check = contract.parametersCode === undefined ? undefined : load(contract.parametersCode)
+  const { content } = contract
+  const media = content?.media.map((form) => ({ range: form.range, check: mediaCheck(form) }))
+  return {
+    parameters(head, path) {
+      const { values, mistakes } = readParameters(forms, head, path)
+      if (!check || check(values)) return mistakes
+      return [...mistakes, ...parameterMistakes(check.errors ?? [])]
+    },
+    content: content && {
+      required: content.required,
+      ranges: content.media.map(({ range }) => range),
+      accepts: (type) => best(media!, type)?.check,
+    },
+  }
+}
+
+/** The most specific range wins (OpenAPI 3.1 §4.8.14.1). */
+function best<T extends { readonly range: string }>(media: readonly T[], type: string | undefined): T | undefined {
+  const essence = (type ?? '').split(';', 1)[0]!.trim().toLowerCase()
+  return (
+    media.find(({ range }) => range === essence) ??
+    media.find(({ range }) => range === `${essence.split('/', 1)[0]}/*`) ??
+    media.find(({ range }) => range === '*/*')
+  )
+}
+
+const deepestBody = 128
+const faults = {
+  'utf-8': 'is not UTF-8 (RFC 8259 §8.1)',
+  json: 'is not JSON (RFC 8259)',
+  nesting: `has more than ${deepestBody} objects and lists in each other`,
+  'duplicate-member': 'has an object with the same name twice (RFC 8259 §4)',
+} as const
+
+function mediaCheck({ code }: MediaForm): MediaCheck {
+  if (code === undefined) return { readable: false, check: () => [] }
+  const check = load(code)
+  return {
+    readable: true,
+    check(body) {
+      const parsed = parseJson(body, deepestBody)
+      if (parsed.outcome === 'malformed') return [{ in: 'body', pointer: '', detail: faults[parsed.reason] }]
+      if (check(parsed.value)) return []
+      return detailsOf(check.errors ?? []).map((detail) => ({ in: 'body' as const, ...detail }))
+    },
+  }
+}
+
+/** Parameters are checked as one object: the pointer begins with location and name. */
+function parameterMistakes(complaints: readonly Complaint[]): readonly Mistake[] {
+  return detailsOf(complaints).map(({ pointer, detail }) => {
+    const [, location = '', name = ''] = pointer.split('/')
+    return {
+      in: location as Mistake['in'],
+      name: name.replaceAll('~1', '/').replaceAll('~0', '~'),
+      pointer: pointer.slice(location.length + name.length + 2),
+      detail,
+    }
+  })
+}
+
+const require = createRequire(import.meta.url)
+
+/** Nothing but what Ajv's own generator asks for. */
+function requireOf(name: string): unknown {
+  if (!/^ajv(?:-formats)?\/dist\/[a-z0-9/_]+$/i.test(name)) throw new Error(`a check wants ${name}`)
+  return require(name)
+}
+
+/**
+ * The function that a generated source exports. The source is Ajv's, made from a schema in our own thread; texts of the
+ * schema stand in it as literals only.
+ */
+function load(code: string): Check {
+  const module: { exports?: Check } = {}
+  new Function('module', 'require', 'pattern', 'areUnique', code)(module, requireOf, lenientPattern, areUnique)
+  return module.exports!
+}
+
+/** What RE2 cannot say was named when the check was generated; here it holds for everything. */
+function lenientPattern(expression: string): Pattern {
+  try {
+    return compilePattern(expression)
+  } catch {
+    return { test: () => true }
+  }
+}
