@@ -312,9 +312,23 @@ const gateway = z.strictObject({
       title: z.string().min(1).default('API'),
       description: z.string().optional().describe('The text at the top of the document. Markdown.'),
       version: z.string().min(1).default('1.0.0'),
+      view: z
+        .enum(['all', 'caller'], '"all" or "caller"')
+        .default('all')
+        .describe(
+          'Who is shown what. "all": everybody sees every operation. "caller": each caller sees the operations that would ' +
+            'not be refused to it, by the credentials it asks for the document with. Default: "all".',
+        ),
+      policies: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Whether the document shows the text of conditions (`when`). It can tell more about how things are than a caller ' +
+            'should know. Default: false; the document then says only that there is one.',
+        ),
     })
     .prefault({})
-    .describe('The head of the published document.'),
+    .describe('The published document: its head, and who is shown what.'),
   shutdown: duration()
     .default(15_000)
     .describe('How long running requests may take after SIGTERM before they are cut. Default: 15s.'),

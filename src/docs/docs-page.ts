@@ -39,6 +39,8 @@ export interface DocsOptions {
   }
   /** Absolute URL of `/docs/oauth2-redirect.html` as it is registered at the authorization server. */
   readonly redirectUrl: string
+  /** "caller": what the documents show depends on who asks, so the page asks again when that changes. */
+  readonly view: 'all' | 'caller'
   /** Origins besides its own that the page may send requests to: the token endpoints of issuers elsewhere. */
   readonly connectSrc: readonly string[]
 }
@@ -102,7 +104,7 @@ export async function readDocsFiles(): Promise<DocsFiles> {
 
 /** The page for one configuration. Cheap: the files are shared, only the settings and the policy are made. */
 export function createDocsPage(options: DocsOptions, files: DocsFiles): DocsPage {
-  const { title, documents, oauth, redirectUrl } = options
+  const { title, documents, oauth, redirectUrl, view } = options
   const common = {
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
@@ -134,7 +136,7 @@ export function createDocsPage(options: DocsOptions, files: DocsFiles): DocsPage
 
   const assets = new Map<string, Asset>()
   for (const [path, file] of files) assets.set(path, { ...file, fields: fieldsOf[path] ?? common })
-  const settings = Buffer.from(JSON.stringify({ title, documents, oauth, redirectUrl }))
+  const settings = Buffer.from(JSON.stringify({ title, documents, oauth, redirectUrl, view }))
   assets.set('/docs/config.json', { ...describe(types['json']!, settings), fields: common })
   assets.set('/docs/', {
     ...describe(types['txt']!, Buffer.alloc(0)),

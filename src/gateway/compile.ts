@@ -32,7 +32,7 @@ import { createPlanOf } from '../throttling/plans.ts'
 import { createPlans, createRateLimits, type Plans, type RateLimitDefinitions } from '../throttling/rate-limits.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Limits, Route, Service } from './gateway.ts'
-import { publishedAllow } from './published-allow.ts'
+import { publishedAllow, publishedNeeds } from './published-allow.ts'
 import { Router } from './router.ts'
 
 /** What compiling routes needs to be handed; everything in it outlives the revision or belongs to it. */
@@ -207,14 +207,20 @@ function compileRoute(
   const unchecked = compiled.public && propagator.unchecked
   const { covers, ...crossed } = crossing(owned, unchecked)
   const checks = exception?.validate ?? base.validate
+  const policies = allows.map(({ allow, pointer }) => common.policies.compile(allow, { pointer }))
+  const { docs } = definition.gateway
   return {
     id: exception ? idOf(service, exception) : service.name,
     service,
     ...(exception && { match: exception.match }),
     security: compiled,
     declaredSecurity: security,
-    policies: allows.map(({ allow, pointer }) => common.policies.compile(allow, { pointer })),
-    publishedAllow: publishedAllow(allows.map(({ allow }) => allow)),
+    policies,
+    publishedAllow: publishedAllow(
+      allows.map(({ allow }) => allow),
+      docs,
+    ),
+    publishedNeeds: publishedNeeds({ declared: security, authenticators: compiled.authenticators, policies }, docs),
     propagator,
     writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
     staticFields: Object.entries(headers).flat(),

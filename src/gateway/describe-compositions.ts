@@ -5,25 +5,19 @@ import type { JsonObject, SecurityRequirement } from '../openapi/document.ts'
 import { gatewayResponses } from '../openapi/gateway-responses.ts'
 import type { OwnPart } from '../openapi/publish.ts'
 import type { CompiledRoutes } from './compile.ts'
+import type { Route } from './gateway.ts'
 
 const tag = 'compositions'
 
 /** The compositions as operations of the published document. Their security is what their required parts enforce. */
 export function describeCompositions(
   { compositions }: Definition,
-  { services, routeFor }: Pick<CompiledRoutes, 'services' | 'routeFor'>,
+  compiled: Pick<CompiledRoutes, 'services' | 'routeFor'>,
 ): OwnPart {
   const paths: JsonObject = {}
   for (const { match, parts } of compositions) {
     const path = match.slice('GET '.length)
-    const required: (readonly SecurityRequirement[])[] = []
-    for (const { service: name, path: part, optional } of Object.values(parts)) {
-      const service = services.find((candidate) => candidate.name === name)!
-      const template = splitPartPath(part).path.replace(/\{[^}]*\}/g, '{value}')
-      const security = routeFor(service, 'GET', template)?.declaredSecurity ?? []
-      if (!optional) required.push(security)
-    }
-    const security = together(required)
+    const security = together(requiredRoutes(parts, compiled).map(({ declaredSecurity }) => declaredSecurity))
     paths[path] = {
       get: {
         operationId: idOf(path),
@@ -42,6 +36,19 @@ export function describeCompositions(
   }
   if (compositions.length === 0) return { paths: {}, components: {}, tags: [] }
   return { paths, components: {}, tags: [{ name: tag, description: 'Answers that several services give together.' }] }
+}
+
+/** The rows that answer the parts which a composition cannot do without. */
+export function requiredRoutes(
+  parts: Parts,
+  { services, routeFor }: Pick<CompiledRoutes, 'services' | 'routeFor'>,
+): readonly Route[] {
+  return Object.values(parts).flatMap(({ service: name, path, optional }) => {
+    const service = services.find((candidate) => candidate.name === name)!
+    const template = splitPartPath(path).path.replace(/\{[^}]*\}/g, '{value}')
+    const route = optional ? undefined : routeFor(service, 'GET', template)
+    return route ? [route] : []
+  })
 }
 
 type Parts = Definition['compositions'][number]['parts']

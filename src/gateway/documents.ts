@@ -85,6 +85,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
       closed = true
       clearTimeout(timer)
       for (const stop of stops) stop()
+      published.release()
     },
   }
 
@@ -105,15 +106,23 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
       enforced: (method: string, path: string) => settings.enforced(service, method, path),
     }))
     const { title, version, description } = definition.gateway.docs
-    const next = await press.publish(parts, {
-      info: { title, version, ...(description !== undefined && { description }) },
-      publicUrl: settings.publicUrl,
-      securitySchemes: described.schemes,
-      ...(definition.security && { security: definition.security }),
-      own: settings.own,
-    })
-    if (closed) return
+    const next = await press.publish(
+      parts,
+      {
+        info: { title, version, ...(description !== undefined && { description }) },
+        publicUrl: settings.publicUrl,
+        securitySchemes: described.schemes,
+        ...(definition.security && { security: definition.security }),
+        own: settings.own,
+      },
+      definition.gateway.docs.view === 'caller',
+    )
+    if (closed) {
+      next.release()
+      return
+    }
     report(published?.findings ?? [], next.findings)
+    published?.release()
     published = next
     schemes = described.schemes
     for (const { name } of services) {

@@ -25,6 +25,7 @@ import type { Contracts } from './contracts.ts'
 import type { LimitsDescription } from './describe-limits.ts'
 import type { Documents } from './documents.ts'
 import type { Router } from './router.ts'
+import type { Shown } from './shown.ts'
 
 /** What services.json means: compiled once, immutable, swapped whole. */
 export interface Gateway {
@@ -45,6 +46,8 @@ export interface Gateway {
   readonly documents: Documents
   /** What documented operations want of requests, for the routes that check. */
   readonly contracts: Contracts
+  /** The same as a caller is shown them. */
+  readonly shown: Shown
   readonly docs: DocsPage
   /** Peels the trusted proxies off. */
   readonly readClient: ReadClient
@@ -108,6 +111,8 @@ export interface Route {
   readonly policies: readonly AllowPolicy[]
   /** What they ask for, as the document says it. */
   readonly publishedAllow: JsonObject | undefined
+  /** What they and the requirement arrays ask for, in sentences. */
+  readonly publishedNeeds: string | undefined
   readonly propagator: Propagator
   /** Undefined when the service is not told who calls. */
   readonly writeIdentity: ReturnType<typeof createIdentityWriter> | undefined

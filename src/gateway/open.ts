@@ -24,7 +24,7 @@ import type { Upstreams } from '../upstream/upstream.ts'
 import { compileRoutes, idOf } from './compile.ts'
 import { compileCompositions } from './compositions.ts'
 import { createContracts } from './contracts.ts'
-import { describeCompositions } from './describe-compositions.ts'
+import { describeCompositions, requiredRoutes } from './describe-compositions.ts'
 import { describeLimits } from './describe-limits.ts'
 import { type Documents, openDocuments, orderOf } from './documents.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
@@ -32,6 +32,7 @@ import { acquireIssuers } from './issuers.ts'
 import { describeSchemes } from './schemes.ts'
 import { openSessions } from './sessions.ts'
 import type { Scope, Shared } from './shared.ts'
+import { showAll, showByCaller } from './shown.ts'
 
 /** What every revision is made from: opened once by `main.ts`, outliving all of them. */
 export interface GatewayTools extends Tools {
@@ -97,29 +98,31 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
     const anyScheme = [...compiled.authenticators.keys()].map((scheme) => ({ [scheme]: [] }))
     const sources = await acquireSources(compiled.services, tools, scope)
     const consumed = [...compiled.authenticators.values()].map(({ location }) => location)
+    const own = joinOwn(
+      describeCompositions(definition, compiled),
+      createOwnPart({
+        documents: true,
+        health: true,
+        keys: true,
+        session: sessions !== undefined,
+        ...(anyScheme.length > 0 && { me: { security: anyScheme } }),
+        ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
+      }),
+    )
     const documents = await openDocuments({
       definition,
       publicUrl: tools.publicUrl,
       services: compiled.services,
       sources,
       press: tools.press,
-      own: joinOwn(
-        describeCompositions(definition, compiled),
-        createOwnPart({
-          documents: true,
-          health: true,
-          keys: true,
-          session: sessions !== undefined,
-          ...(anyScheme.length > 0 && { me: { security: anyScheme } }),
-          ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
-        }),
-      ),
+      own,
       enforced(service, method, template) {
         const route = compiled.routeFor(service, method, template)
         if (!route) return undefined
         return {
           security: route.declaredSecurity,
           ...(route.publishedAllow && { allow: route.publishedAllow }),
+          ...(route.publishedNeeds !== undefined && { needs: route.publishedNeeds }),
           consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
           limited: isLimited(route),
           validated: route.validate?.mode === 'enforce',
@@ -136,6 +139,23 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       (schemes) => createDocsPage(docsOptions(definition, tools.publicUrl, schemes), tools.docsFiles),
     )
 
+    const anySecurity = compileSecurity(anyScheme, compiled.authenticators, 'reject')
+    const published = () => documents.published
+    const shown =
+      definition.gateway.docs.view === 'all'
+        ? showAll(published)
+        : showByCaller({
+            published,
+            press: tools.press,
+            compiled,
+            own,
+            required: new Map(
+              definition.compositions.map(({ match, parts }) => [match, requiredRoutes(parts, compiled)]),
+            ),
+            anyScheme: anySecurity,
+            now: tools.now,
+          })
+
     return {
       definition,
       publicUrl: tools.publicUrl,
@@ -143,11 +163,12 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       compositions: compileCompositions(definition, compiled.services),
       services: compiled.services,
       authenticators: compiled.authenticators,
-      anyScheme: compileSecurity(anyScheme, compiled.authenticators, 'reject'),
+      anyScheme: anySecurity,
       sessions,
       credentials,
       documents,
       contracts: createContracts(documents, tools.log),
+      shown,
       get docs() {
         return docsPage()
       },
@@ -247,6 +268,7 @@ function docsOptions(
     ],
     oauth: { clientId: docsClientId, scopes: [] },
     redirectUrl: `${publicUrl}/docs/oauth2-redirect.html`,
+    view: gateway.docs.view,
     connectSrc: originsOf(schemes).filter((origin) => origin !== new URL(publicUrl).origin),
   }
 }

@@ -3,6 +3,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import { expectsContinue } from '../http/expectation.ts'
 import { Problem } from '../http/problem.ts'
 import { isUpgrade } from '../http/upgrade.ts'
+import type { DocumentName } from '../openapi/view.ts'
 import { announce } from './announce.ts'
 import { send } from './send.ts'
 import { sessionEndpoints } from './session.ts'
@@ -22,8 +23,8 @@ export function ownEndpoints(): Step {
     ctx.body = { status: 'alive' }
   })
   router.get('/readyz', readiness)
-  router.get('/openapi.json', (ctx) => send(ctx, ctx.state.gateway.documents.published.json))
-  router.get('/openapi.yaml', (ctx) => send(ctx, ctx.state.gateway.documents.published.yaml))
+  router.get('/openapi.json', (ctx) => publishedDocument(ctx, 'json'))
+  router.get('/openapi.yaml', (ctx) => publishedDocument(ctx, 'yaml'))
   router.get('/openapi/:file', serviceDocument)
   router.get('/.well-known/gateway/jwks.json', (ctx) => {
     ctx.set('Cache-Control', 'public, max-age=300')
@@ -90,12 +91,22 @@ function readiness(ctx: StepContext): void {
   }
 }
 
-function serviceDocument(ctx: StepContext & { params: Record<string, string> }): void {
-  const name = /^(.+)\.json$/.exec(ctx.params['file'] ?? '')?.[1]
-  const document = name === undefined ? undefined : ctx.state.gateway.documents.published.byService.get(name)
-  if (!document)
-    throw new Problem('not-found', 'There is no service of this name; /openapi/{service}.json has its document')
+async function publishedDocument(ctx: StepContext, of: DocumentName): Promise<void> {
+  const { gateway, head } = ctx.state
+  const document = await gateway.shown.document(head, of)
+  if (!document) throw noSuchService()
+  for (const field of gateway.shown.vary) ctx.vary(field)
   send(ctx, document)
+}
+
+async function serviceDocument(ctx: StepContext & { params: Record<string, string> }): Promise<void> {
+  const service = /^(.+)\.json$/.exec(ctx.params['file'] ?? '')?.[1]
+  if (service === undefined) throw noSuchService()
+  await publishedDocument(ctx, { service })
+}
+
+function noSuchService(): Problem {
+  return new Problem('not-found', 'There is no service of this name; /openapi/{service}.json has its document')
 }
 
 function docsPage(ctx: StepContext): void {

@@ -37,8 +37,10 @@ export interface Staleness {
 export interface EnforcedSecurity {
   /** OpenAPI requirement alternatives, names included; an empty list is public. */
   readonly security: readonly SecurityRequirement[]
-  /** The route's `allow` as published: roles, permissions, scopes; never expressions. */
+  /** The route's `allow` as published: roles, permissions, scopes; expressions only where services.json says so. */
   readonly allow?: JsonObject
+  /** What a caller needs, in sentences, for the description of the 403. */
+  readonly needs?: string
   /** Locations the gateway consumes and strips for this route: parameters of these names are covered by the scheme. */
   readonly consumed: readonly { readonly in: 'header' | 'query' | 'cookie'; readonly name: string }[]
   /** Whether the rate of the operation is limited, so that 429 is described. */

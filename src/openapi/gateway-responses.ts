@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { problems } from '../http/problem.ts'
 import type { EnforcedSecurity, JsonObject } from './document.ts'
 
@@ -71,30 +72,51 @@ export function gatewayResponses(enforced: EnforcedSecurity, responses: JsonObje
   const result: JsonObject = { ...responses }
   for (const name of names) {
     const { status } = shared[name]
-    if (!Object.hasOwn(result, status)) result[status] = { $ref: `#/components/responses/${name}` }
+    if (Object.hasOwn(result, status)) continue
+    const component = name === 'Forbidden' && enforced.needs !== undefined ? nameOf(enforced.needs) : name
+    result[status] = { $ref: `#/components/responses/${component}` }
   }
   return result
+}
+
+/** The 403 of operations that need this, as a component: those that need the same share it. */
+export function forbiddenComponent(needs: string): readonly [name: string, response: JsonObject] {
+  const { description, code, status } = shared.Forbidden
+  return [nameOf(needs), responseOf(`${description} ${needs}`, { code, status })]
+}
+
+/** Without an underscore, like all of the gateway's own; the same text has the same name everywhere. */
+function nameOf(needs: string): string {
+  return `Forbidden-${hash('sha256', needs, 'hex').slice(0, 10)}`
 }
 
 /** `components` that the answers above need. */
 export function gatewayComponents(): { responses: JsonObject; schemas: JsonObject } {
   const responses: JsonObject = {}
-  for (const [name, { description, headers, code, status }] of Object.entries(shared)) {
-    const example = {
-      type: `urn:sallyport:problem:${code}`,
-      title: problems[code].title,
-      status: Number(status),
-      code,
-      detail: problems[code].title,
-      instance: '01JD3K2V9Q0000000000000000',
-    }
-    responses[name] = {
-      description,
-      ...(Object.keys(headers).length > 0 ? { headers } : {}),
-      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' }, example } },
-    }
-  }
+  for (const [name, { description, ...rest }] of Object.entries(shared)) responses[name] = responseOf(description, rest)
   return { responses, schemas: { Problem: problemSchema } }
+}
+
+interface Answer {
+  readonly code: keyof typeof problems
+  readonly status: string
+  readonly headers?: JsonObject
+}
+
+function responseOf(description: string, { code, status, headers = {} }: Answer): JsonObject {
+  const example = {
+    type: `urn:sallyport:problem:${code}`,
+    title: problems[code].title,
+    status: Number(status),
+    code,
+    detail: problems[code].title,
+    instance: '01JD3K2V9Q0000000000000000',
+  }
+  return {
+    description,
+    ...(Object.keys(headers).length > 0 ? { headers } : {}),
+    content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' }, example } },
+  }
 }
 
 const problemSchema = {

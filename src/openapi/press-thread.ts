@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 import type { Representation } from './bytes.ts'
-import { createPressWork, type PublishOrder, type ReadOrder } from './press-work.ts'
+import { createPressWork, type PublishOrder, type ReadOrder, type ViewOrder } from './press-work.ts'
 
 /** The thread of a press: `press.ts` talks to it, and nobody else. Orders are done one after the other. */
 
@@ -9,6 +9,7 @@ export type Order =
   | { readonly id: number; readonly do: 'release'; readonly handle: number }
   | { readonly id: number; readonly do: 'contract'; readonly handle: number; readonly index: number }
   | { readonly id: number; readonly do: 'publish'; readonly order: PublishOrder }
+  | { readonly id: number; readonly do: 'view'; readonly order: ViewOrder }
 
 export type Answer =
   | { readonly id: number; readonly outcome: 'done'; readonly result: unknown }
@@ -29,6 +30,7 @@ async function carryOut(order: Order): Promise<void> {
     else if (order.do === 'release') answer({ id, outcome: 'done', result: work.release(order.handle) })
     else if (order.do === 'contract')
       answer({ id, outcome: 'done', result: await work.contract(order.handle, order.index) })
+    else if (order.do === 'view') await view(id, order.order)
     else await publish(id, order.order)
   } catch (error) {
     answer({ id, outcome: 'failed', error })
@@ -36,18 +38,29 @@ async function carryOut(order: Order): Promise<void> {
 }
 
 async function publish(id: number, order: PublishOrder): Promise<void> {
-  const { json, yaml, byService, findings } = await work.publish(order)
+  const { json, yaml, byService, operations, findings } = await work.publish(order)
   // What has been sent before is printed from memory the next time: it is copied, never given away.
   const result = {
     json: ownBytes(json),
     yaml: ownBytes(yaml),
     byService: new Map([...byService].map(([name, representation]) => [name, ownBytes(representation)])),
+    operations,
     findings,
   }
   const all = [result.json, result.yaml, ...result.byService.values()]
   answer(
     { id, outcome: 'done', result },
     all.flatMap(({ body, gzip, brotli }) => [body, gzip, brotli].map(({ buffer }) => buffer)),
+  )
+}
+
+async function view(id: number, order: ViewOrder): Promise<void> {
+  const printed = await work.view(order)
+  const result = printed && ownBytes(printed)
+  const bytes = result ? [result.body, result.gzip, result.brotli] : []
+  answer(
+    { id, outcome: 'done', result },
+    bytes.map(({ buffer }) => buffer),
   )
 }
 

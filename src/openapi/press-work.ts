@@ -8,6 +8,7 @@ import type { Mistake } from './parse.ts'
 import { type PublishSettings, publish } from './publish.ts'
 import { type LocalFile, readDocument } from './read.ts'
 import { type Part, secure } from './secure.ts'
+import { type DocumentName, type Selection, view, viewOne } from './view.ts'
 
 /** What a press is asked to read: a service and, where there is one, the bytes of its document. */
 export interface ReadOrder {
@@ -26,6 +27,8 @@ export type ReadAnswer =
   | { readonly outcome: 'unreadable'; readonly mistake: Mistake }
 
 export interface PublishOrder {
+  /** The handle under which the publication is kept, so that views of it can be printed; absent when none will be. */
+  readonly keep?: number
   readonly settings: PublishSettings
   readonly parts: readonly PartOrder[]
 }
@@ -37,7 +40,16 @@ export interface PartOrder {
   readonly stale: Staleness | undefined
 }
 
+export interface ViewOrder {
+  /** What the publication is kept under. */
+  readonly handle: number
+  readonly selection: Selection
+  readonly of: DocumentName
+}
+
 export interface PublishAnswer {
+  /** The operations that are shown of each service. */
+  readonly operations: ReadonlyMap<string, readonly DigestOperation[]>
   readonly json: Representation
   readonly yaml: Representation
   readonly byService: ReadonlyMap<string, Representation>
@@ -57,6 +69,7 @@ interface Held {
  */
 export function createPressWork() {
   const held = new Map<number, Held>()
+  const publications = new Map<number, { readonly parts: readonly Part[]; readonly settings: PublishSettings }>()
   let printed = new Map<Part, Representation>()
   let printedWith: PublishSettings | undefined
 
@@ -69,8 +82,10 @@ export function createPressWork() {
       return { outcome: 'read', operations: made.operations, findings: made.findings, files: read?.files ?? [] }
     },
 
+    /** Forget what was read or published under a handle. */
     release(handle: number): void {
       held.delete(handle)
+      publications.delete(handle)
     },
 
     /** What an operation of a document wants of a request, by its place in `operations`. */
@@ -78,11 +93,12 @@ export function createPressWork() {
       return contractOf(entryOf(handle).digest, index)
     },
 
-    async publish({ settings, parts }: PublishOrder): Promise<PublishAnswer> {
+    async publish({ settings, parts, keep }: PublishOrder): Promise<PublishAnswer> {
       const made = parts.map(partOf)
       const { document, byService: documents, findings, parts: sound } = publish(made, settings)
       if (!isDeepStrictEqual(settings, printedWith)) printed = new Map()
       printedWith = settings
+      if (keep !== undefined) publications.set(keep, { parts: sound, settings })
       const before = printed
       printed = new Map()
       const byService = new Map<string, Representation>()
@@ -92,7 +108,22 @@ export function createPressWork() {
         byService.set(part.service, bytes)
       }
       const json = await jsonOf(document)
-      return { json, yaml: await yamlOf(document, json), byService, findings }
+      const operations = new Map(sound.map((part) => [part.service, part.operations]))
+      return { json, yaml: await yamlOf(document, json), byService, operations, findings }
+    },
+
+    /** Undefined when there is no such service. */
+    async view({ handle, selection, of }: ViewOrder): Promise<Representation | undefined> {
+      const publication = publications.get(handle)
+      if (!publication) throw new Error(`nothing was published under ${handle}`)
+      const { parts, settings } = publication
+      if (typeof of === 'object') {
+        const document = viewOne(parts, settings, of.service, selection)
+        return document && jsonOf(document)
+      }
+      const document = view(parts, settings, selection)
+      const json = await jsonOf(document)
+      return of === 'json' ? json : yamlOf(document, json)
     },
   }
 

@@ -11,8 +11,10 @@ import {
   type PublishOrder,
   type ReadAnswer,
   type ReadOrder,
+  type ViewOrder,
 } from './press-work.ts'
 import type { PublishSettings } from './publish.ts'
+import type { DocumentName, Selection } from './view.ts'
 
 /**
  * Reads the services' documents and prints the published ones, in a thread of its own: a document of eleven megabytes
@@ -27,8 +29,10 @@ export interface Press {
   read(order: ReadOrder): Promise<PressReading>
   /** What an operation wants of a request, by its place in the `operations` of its document. */
   contract(document: PressDocument, index: number): Promise<Contract>
-  /** Print everything that was read into one document and one for each service. */
-  publish(parts: readonly PressPart[], settings: PublishSettings): Promise<Publication>
+  /** Print everything that was read into one document and one for each service. `views` keeps what `view` needs. */
+  publish(parts: readonly PressPart[], settings: PublishSettings, views?: boolean): Promise<Publication>
+  /** A document of a publication with some of its operations only; undefined when there is no such service. */
+  view(publication: Publication, selection: Selection, of: DocumentName): Promise<Representation | undefined>
   close(): Promise<void>
 }
 
@@ -59,7 +63,11 @@ export interface Publication {
   readonly json: Representation
   readonly yaml: Representation
   readonly byService: ReadonlyMap<string, Representation>
+  /** The operations that are shown of each service. */
+  readonly operations: ReadonlyMap<string, readonly DigestOperation[]>
   readonly findings: readonly Finding[]
+  /** No view of it is wanted any more. */
+  release(): void
 }
 
 export interface PressSettings {
@@ -77,12 +85,13 @@ interface Workshop {
   release(handle: number): void
   contract(handle: number, index: number): Promise<Contract>
   publish(order: PublishOrder): Promise<PublishAnswer>
+  view(order: ViewOrder): Promise<Representation | undefined>
   close(): Promise<void>
 }
 
 export function createPress(settings: PressSettings, tools: Tools): Press {
   const shop = settings.thread === false ? createInPlace() : createThreaded(settings, tools)
-  const handles = new WeakMap<PressDocument, number>()
+  const handles = new WeakMap<PressDocument | Publication, number>()
   let count = 0
   return {
     async read(order) {
@@ -97,14 +106,23 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
       return { outcome: 'read', document, files }
     },
     contract: (document, index) => shop.contract(handles.get(document)!, index),
-    async publish(parts, publishSettings) {
+    async publish(parts, publishSettings, views = false) {
       const same = new Map<string, EnforcedSecurity>()
       const orders = parts.map(({ document, enforced, stale }) => ({
         handle: handles.get(document)!,
         stale,
         enforced: document.operations.map(({ method, path }) => shared(same, enforced(method, path))),
       }))
-      return shop.publish({ settings: publishSettings, parts: orders })
+      if (!views) return { ...(await shop.publish({ settings: publishSettings, parts: orders })), release() {} }
+      count += 1
+      const keep = count
+      const printed = await shop.publish({ settings: publishSettings, parts: orders, keep })
+      const publication: Publication = { ...printed, release: () => shop.release(keep) }
+      handles.set(publication, keep)
+      return publication
+    },
+    async view(publication, selection, of) {
+      return shop.view({ handle: handles.get(publication)!, selection, of })
     },
     close: () => shop.close(),
   }
@@ -137,7 +155,8 @@ interface Waiting {
 
 /**
  * The same through a thread. One order at a time is on its way, so that it is known which one a thread died of. That one
- * fails; a new thread is given everything that the old one had read.
+ * fails; a new thread is given everything that the old one had read and
+ * still holds of what it had published.
  */
 function createThreaded(
   { patience = defaults.patience, memory = defaults.memory }: PressSettings,
@@ -145,6 +164,7 @@ function createThreaded(
 ): Workshop {
   const queue: Waiting[] = []
   const held = new Map<number, ReadOrder>()
+  const kept = new Map<number, PublishOrder>()
   let current: Waiting | undefined
   let worker: Worker | undefined
   let timer: NodeJS.Timeout | undefined
@@ -159,13 +179,20 @@ function createThreaded(
     },
     release(handle) {
       held.delete(handle)
+      kept.delete(handle)
       if (!closed) place({ id: nextId(), do: 'release', handle }).catch(() => {})
     },
     contract: (handle, index) => place<Contract>({ id: nextId(), do: 'contract', handle, index }),
     async publish(order) {
-      const { json, yaml, byService, findings } = await place<PublishAnswer>({ id: nextId(), do: 'publish', order })
+      const answer = await place<PublishAnswer>({ id: nextId(), do: 'publish', order })
+      const { json, yaml, byService, operations, findings } = answer
+      if (order.keep !== undefined) kept.set(order.keep, order)
       const services = [...byService].map(([name, bytes]) => [name, asBuffers(bytes)] as const)
-      return { json: asBuffers(json), yaml: asBuffers(yaml), byService: new Map(services), findings }
+      return { json: asBuffers(json), yaml: asBuffers(yaml), byService: new Map(services), operations, findings }
+    },
+    async view(order) {
+      const printed = await place<Representation | undefined>({ id: nextId(), do: 'view', order })
+      return printed && asBuffers(printed)
     },
     async close() {
       closed = true
@@ -236,7 +263,11 @@ function createThreaded(
       const restore: Order = { id: nextId(), do: 'read', handle, order }
       return { order: restore, resolve: () => {}, reject: () => held.delete(handle) }
     })
-    queue.unshift(...again)
+    const printed = [...kept].map(([handle, order]): Waiting => {
+      const restore: Order = { id: nextId(), do: 'publish', order }
+      return { order: restore, resolve: () => {}, reject: () => kept.delete(handle) }
+    })
+    queue.unshift(...again, ...printed)
     next()
   }
 }

@@ -71,7 +71,8 @@ export function publish(parts: readonly Part[], settings: PublishSettings): Publ
   }
 }
 
-function assemble(parts: readonly Part[], settings: PublishSettings, ownPart?: OwnPart): JsonObject {
+/** One document of parts that are sound. */
+export function assemble(parts: readonly Part[], settings: PublishSettings, ownPart?: OwnPart): JsonObject {
   const paths: JsonObject = {}
   const webhooks: JsonObject = {}
   const components: JsonObject = { ...gatewayComponents(), securitySchemes: { ...settings.securitySchemes } }
@@ -109,7 +110,7 @@ function assemble(parts: readonly Part[], settings: PublishSettings, ownPart?: O
   }
 }
 
-function assembleOne(part: Part, settings: PublishSettings): JsonObject {
+export function assembleOne(part: Part, settings: PublishSettings): JsonObject {
   const document = assemble([part], settings)
   const { description } = tagsOf(part)[0]!
   document.info = {

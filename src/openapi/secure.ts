@@ -1,7 +1,7 @@
 import { dereferenced } from './arrange.ts'
 import type { Digest, DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject, Staleness } from './document.ts'
-import { gatewayResponses } from './gateway-responses.ts'
+import { forbiddenComponent, gatewayResponses } from './gateway-responses.ts'
 import { findLinks, removeLinks } from './link-removal.ts'
 import { copyPlain, isObject, items, own, put } from './plain.ts'
 import { prune } from './prune.ts'
@@ -37,6 +37,7 @@ export function secure(
   const report = createReport(digest.service)
   const { components, webhooks } = digest.document
   const paths: JsonObject = {}
+  const forbidden: JsonObject = {}
   const exposed: DigestOperation[] = []
   const hidden: DigestOperation[] = []
   for (const operation of digest.operations) {
@@ -46,6 +47,7 @@ export function secure(
       continue
     }
     exposed.push(operation)
+    if (security.needs !== undefined) put(forbidden, ...forbiddenComponent(security.needs))
     if (operation.authorization && security.security.length === 0) {
       const { method, published } = operation
       const advice = 'the documentation page cannot send one; give the route security, or put the field into a scheme'
@@ -68,7 +70,8 @@ export function secure(
     const more = hidden.length > 3 ? ` and ${hidden.length - 3} more` : ''
     report.info('not-exposed', `the gateway does not expose ${some.join(', ')}${more}`)
   }
-  const whole = { paths, webhooks, components, tags: digest.document.tags }
+  const responses = { ...(isObject(components.responses) && components.responses), ...forbidden }
+  const whole = { paths, webhooks, components: { ...components, responses }, tags: digest.document.tags }
   const document = hidden.length > 0 ? withoutLinksTo(hidden, whole) : whole
   return {
     service: digest.service,
@@ -83,6 +86,7 @@ export function secure(
 
 /** The part without some of its operations, and without what only they used. */
 export function leaveOut(part: Part, gone: readonly DigestOperation[]): Part {
+  const lost = new Set(gone)
   const paths: JsonObject = { ...part.document.paths }
   for (const { published, method } of gone) {
     const { [method.toLowerCase()]: _, ...item } = paths[published] as JsonObject
@@ -93,7 +97,7 @@ export function leaveOut(part: Part, gone: readonly DigestOperation[]): Part {
   return {
     ...part,
     document: { ...document, components: prune(document) },
-    operations: part.operations.filter((operation) => !gone.includes(operation)),
+    operations: part.operations.filter((operation) => !lost.has(operation)),
   }
 }
 

@@ -64,6 +64,7 @@ export async function serveDocs(files: DocsFiles, settings: DocsServerSettings):
       oauth: { clientId: 'swagger-ui', scopes: [] },
       redirectUrl: `${server.origin}/docs/oauth2-redirect.html`,
       connectSrc: [],
+      view: 'all',
       ...settings.options,
     },
     files,

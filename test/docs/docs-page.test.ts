@@ -19,7 +19,8 @@ const options: DocsOptions = {
   oauth: { clientId: 'swagger-ui', scopes: ['orders'] },
   redirectUrl: 'http://localhost:8080/docs/oauth2-redirect.html',
   connectSrc: ['https://login.example/tenant/token'],
-}
+  view: 'caller',
+} as const
 
 describe('the documentation page', () => {
   let files: DocsFiles

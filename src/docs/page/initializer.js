@@ -103,6 +103,59 @@ function dialogFromTheTop() {
   return () => ({ statePlugins: { auth: { wrapActions } } })
 }
 
+/** The lines and parameters that Try it out would send with what is authorized; of two for one place the later one. */
+function credentials(authorized) {
+  const headers = {}
+  const query = {}
+  for (const { schema, value, token } of Object.values(authorized)) {
+    const { type, scheme, in: place, name } = schema
+    if (type === 'apiKey' && place === 'header') headers[name] = value
+    else if (type === 'apiKey' && place === 'query') query[name] = value
+    else if (type === 'http' && /^basic$/i.test(scheme)) headers.Authorization = value.header
+    else if (type === 'http') headers.Authorization = `Bearer ${value}`
+    else if (token?.access_token) headers.Authorization = `Bearer ${token.access_token}`
+  }
+  return { headers, query }
+}
+
+/**
+ * Where each caller is shown what it may call, the document is asked for with what is authorized, and once more whenever
+ * that changes. What is open on the page stays open.
+ */
+function viewOfCaller(system) {
+  const authorized = () => system.authSelectors.authorized()?.toJS() ?? {}
+  let last = system.authSelectors.authorized()
+  let turn = 0
+
+  async function askAgain() {
+    turn += 1
+    const mine = turn
+    const url = system.specSelectors.url()
+    const { href, headers } = withCredentials(url)
+    const response = await fetch(href, { headers: { ...headers, Accept: 'application/json' } })
+    const text = await response.text()
+    // Somebody signed in or out, or chose another document, while this one was on its way.
+    if (mine !== turn || url !== system.specSelectors.url()) return
+    if (response.ok) system.specActions.updateSpec(text)
+    else notice(`The document could not be asked for again: it answered ${response.status}.`)
+  }
+
+  function withCredentials(url) {
+    const { headers, query } = credentials(authorized())
+    const target = new URL(url, location.href)
+    for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
+    return { href: target.href, headers }
+  }
+
+  system.getStore().subscribe(() => {
+    const now = system.authSelectors.authorized()
+    if (now === last) return
+    last = now
+    askAgain().catch((error) => notice(`The document could not be asked for again: ${error.message}.`))
+  })
+  return withCredentials
+}
+
 /** `X-Requested-With` makes a browser ask a foreign authorization server for permission first, which most refuse. */
 function plainTokenRequest(request) {
   if (new URL(request.url, location.href).origin !== location.origin && !request.loadSpec) {
@@ -112,7 +165,7 @@ function plainTokenRequest(request) {
 }
 
 try {
-  const { title, documents, oauth, redirectUrl } = await settings()
+  const { title, documents, oauth, redirectUrl, view } = await settings()
   document.title = title
 
   const home = new URL(redirectUrl)
@@ -120,13 +173,21 @@ try {
     notice(`You are at ${location.origin}, but signing in returns to ${home.origin}: open this page there.`)
   }
 
+  let withCredentials
   const ui = SwaggerUIBundle({
     dom_id: '#swagger-ui',
     urls: documents,
     layout: 'StandaloneLayout',
     presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
     plugins: [SwaggerUIBundle.plugins.DownloadUrl, brand(title), popup(), stayAuthorized(), dialogFromTheTop()],
-    requestInterceptor: plainTokenRequest,
+    requestInterceptor: (request) => {
+      if (request.loadSpec && withCredentials) {
+        const { href, headers } = withCredentials(request.url)
+        request.url = href
+        request.headers = { ...request.headers, ...headers }
+      }
+      return plainTokenRequest(request)
+    },
     oauth2RedirectUrl: redirectUrl,
     validatorUrl: null,
     queryConfigEnabled: false,
@@ -139,6 +200,7 @@ try {
     displayRequestDuration: true,
     tryItOutEnabled: true,
   })
+  if (view === 'caller') withCredentials = viewOfCaller(ui)
   ui.initOAuth({ ...oauth, appName: title, usePkceWithAuthorizationCodeGrant: true })
 } catch (error) {
   notice(`The documentation page could not start: ${error.message}.`)
