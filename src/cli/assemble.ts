@@ -27,6 +27,12 @@ export interface AssembleOptions extends Tools {
   readonly port: number
   /** Keep nothing, and work in this thread alone: for commands that only look. */
   readonly ephemeral?: boolean
+  /** Whether documents are read in a thread of their own. Default: unless `ephemeral`. */
+  readonly thread?: boolean
+  /** Milliseconds that the first document waits for services that do not answer. */
+  readonly patience?: number
+  /** What takes the place of parts that reach out: for commands that try the gateway and disturb nobody. */
+  readonly instead?: Partial<Pick<GatewayTools, 'upstreams' | 'limiters' | 'fetchJson'>>
 }
 
 /** A gateway with everything it needs, but without a port: what `start` serves, and what commands look at. */
@@ -39,7 +45,7 @@ export interface Assembly extends GatewayTools {
 
 /** Whatever was opened is closed again when a later step fails. */
 export async function assemble(definition: Definition, options: AssembleOptions): Promise<Assembly> {
-  const { config, port, log, now, ephemeral = false } = options
+  const { config, port, log, now, ephemeral = false, thread = !ephemeral, instead = {} } = options
   const opened: (() => unknown)[] = []
   const close = async () => {
     for (const step of opened.splice(0).reverse()) await step()
@@ -48,7 +54,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     const tools = { now, log }
     const store: Store = build(stores, ephemeral ? { type: 'memory' } : definition.store, tools)
     opened.push(() => store.close())
-    const press = createPress({ thread: !ephemeral }, tools)
+    const press = createPress({ thread }, tools)
     opened.push(() => press.close())
     const revocations = await openRevocations(store, { lifetime: longestLife(definition) }, tools)
     opened.push(() => revocations.close())
@@ -77,6 +83,8 @@ export async function assemble(definition: Definition, options: AssembleOptions)
       minter: await createMinter(publicUrl, store, now),
       docsFiles: await readDocsFiles(),
       folder: dirname(resolve(config)),
+      ...(options.patience !== undefined && { patience: options.patience }),
+      ...instead,
     }
     const live = new Live(await openGateway(definition, gatewayTools))
     opened.push(() => live.current.close())

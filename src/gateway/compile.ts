@@ -3,6 +3,7 @@ import type { Authenticator } from '../authentication/authenticator.ts'
 import { createTokenAuthenticator } from '../authentication/bearer.ts'
 import type { Caller } from '../authentication/caller.ts'
 import { createClientPrincipalAuthenticator } from '../authentication/client-principal.ts'
+import type { FetchJson } from '../authentication/fetch-json.ts'
 import { compileSecurity } from '../authentication/identify.ts'
 import type { KeyRing } from '../authentication/key-ring.ts'
 import type { Sessions } from '../authentication/session.ts'
@@ -46,6 +47,8 @@ export interface RouteTools {
   readonly cookies: readonly string[]
   readonly revoked: (caller: Caller) => boolean | Promise<boolean>
   readonly minter: Minter
+  /** How a service's tokens are asked for; by HTTP unless something else is handed in. */
+  readonly fetchJson?: FetchJson
   readonly limiters: Limiters
   /** The limit of a service or route that has one in services.json, by the id of its row. */
   readonly concurrency: ReadonlyMap<string, ConcurrencyLimit>

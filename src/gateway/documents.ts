@@ -1,6 +1,7 @@
 import { splitMatch } from '../config/check.ts'
 import type { Definition } from '../config/schema.ts'
 import { withoutSecrets } from '../http/query.ts'
+import type { DigestOperation } from '../openapi/digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
 import type { Press, PressDocument, Publication } from '../openapi/press.ts'
 import type { ReadOrder } from '../openapi/press-work.ts'
@@ -18,6 +19,8 @@ export interface Documents {
   readonly schemes: Readonly<Record<string, JsonObject>>
   /** How a service's document stands. */
   state(service: string): DocumentState
+  /** The operations of a service's document, or of its routes while there is none. Paths are below the service's. */
+  listed(service: string): readonly DigestOperation[]
   /** The operations of a service's document as a table; undefined while the document has never been read. */
   operations(service: string): Router<DocumentedOperation> | undefined
   /** What a documented operation wants of a request. Rejects when its document is no longer in use. */
@@ -45,20 +48,23 @@ export interface DocumentsSettings {
   enforced(service: Service, method: string, path: string): EnforcedSecurity | undefined
   /** `complete` is false while an issuer could not be asked for its endpoints. */
   describeSchemes(): Promise<{ readonly schemes: Readonly<Record<string, JsonObject>>; readonly complete: boolean }>
+  /** Milliseconds that the first publication waits for services that do not answer. Default 1,000. */
+  readonly patience?: number
   readonly log: Log
   readonly metrics: Metrics
 }
 
-/** How long the first publication waits for services that do not answer. */
-const patience = 1_000
+const usualPatience = 1_000
 /** Several services that come up together make one publication. */
 const gathering = 50
 const askAgain = 5_000
 
 export async function openDocuments(settings: DocumentsSettings): Promise<Documents> {
-  const { services, sources, definition, press, log, metrics } = settings
+  const { services, sources, definition, press, log, metrics, patience = usualPatience } = settings
   const tables = new Map<string, { readonly document: object; readonly table: Router<DocumentedOperation> }>()
   let published!: Publication
+  /** Milliseconds of the last publication. */
+  let lastTook = 0
   let schemes: Readonly<Record<string, JsonObject>> = {}
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> = Promise.resolve()
@@ -76,6 +82,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
       return schemes
     },
     state: (service) => sources.get(service)!.state,
+    listed: (service) => sources.get(service)!.part.document.operations,
     operations: operationsOf,
     contract: ({ document, index }) => press.contract(document, index),
     async refresh() {
@@ -92,15 +99,20 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   function later(wait: number): void {
     if (closed) return
     clearTimeout(timer)
-    timer = setTimeout(() => {
-      running = running.then(build).catch((error) => log.error({ err: error }, 'the document could not be published'))
-    }, wait).unref()
+    timer = setTimeout(
+      () => {
+        running = running.then(build).catch((error) => log.error({ err: error }, 'the document could not be published'))
+      },
+      // Large documents take seconds to print: those that come meanwhile are waited for.
+      Math.max(wait, lastTook),
+    ).unref()
   }
 
   async function build(): Promise<void> {
     if (closed) return
     const described = await settings.describeSchemes()
     if (!described.complete) later(askAgain)
+    const started = performance.now()
     const parts = services.map((service) => ({
       ...sources.get(service.name)!.part,
       enforced: (method: string, path: string) => settings.enforced(service, method, path),
@@ -125,6 +137,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     published?.release()
     published = next
     schemes = described.schemes
+    lastTook = performance.now() - started
     for (const { name } of services) {
       const { status } = sources.get(name)!.state
       metrics.documentStale(name, status === 'stale' || status === 'absent')

@@ -2,6 +2,7 @@ import type { Authenticator } from '../authentication/authenticator.ts'
 import type { CredentialWatch } from '../authentication/credential-watch.ts'
 import type { SecurityRequirements } from '../authentication/identify.ts'
 import type { Sessions } from '../authentication/session.ts'
+import type { TokenIssuer } from '../authentication/token-issuer.ts'
 import type { AllowPolicy } from '../authorization/allow.ts'
 import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import type { DocsPage } from '../docs/docs-page.ts'
@@ -37,6 +38,8 @@ export interface Gateway {
   readonly services: readonly Service[]
   /** By the name of their scheme. */
   readonly authenticators: ReadonlyMap<string, Authenticator>
+  /** Whose tokens are believed, by their name in services.json. */
+  readonly issuers: ReadonlyMap<string, TokenIssuer>
   /** What `/me` asks for: any scheme of the gateway. */
   readonly anyScheme: SecurityRequirements
   /** Sessions of browsers, where a scheme declares them. */

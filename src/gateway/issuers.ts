@@ -37,6 +37,7 @@ export async function acquireIssuers(definition: Definition, tools: GatewayTools
           store,
           publicUrl,
           loopback,
+          ...(tools.fetchJson && { fetchJson: tools.fetchJson }),
           directory: folder,
           clients: client ? [client] : [],
           denylist: revocations,

@@ -1,5 +1,6 @@
 import type { Caller } from '../authentication/caller.ts'
 import { createCredentialWatch } from '../authentication/credential-watch.ts'
+import type { FetchJson } from '../authentication/fetch-json.ts'
 import { compileSecurity } from '../authentication/identify.ts'
 import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
@@ -48,6 +49,10 @@ export interface GatewayTools extends Tools {
   /** Whether the gateway can be reached from this machine only. */
   readonly loopback: boolean
   readonly docsFiles: DocsFiles
+  /** Milliseconds that the first publication waits for services that do not answer. Default 1,000. */
+  readonly patience?: number
+  /** How issuers elsewhere are asked; by HTTP unless something else is handed in. */
+  readonly fetchJson?: FetchJson
   /** What clients see, without a trailing slash. */
   readonly publicUrl: string
   /** Where the gateway finds itself: `http://127.0.0.1:8080`. */
@@ -79,6 +84,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       limiters: tools.limiters,
       concurrency: await acquireConcurrency(definition, scope),
       minter: tools.minter,
+      ...(tools.fetchJson && { fetchJson: tools.fetchJson }),
       now: tools.now,
       policyFailed: ({ pointer, error }) => {
         tools.log.warn({ err: error, pointer }, 'a condition could not be evaluated, so the request was refused')
@@ -129,6 +135,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         }
       },
       describeSchemes: () => describeSchemes(definition, believed, embedded?.scopes),
+      ...(tools.patience !== undefined && { patience: tools.patience }),
       log: tools.log,
       metrics: tools.metrics,
     })
@@ -163,6 +170,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       compositions: compileCompositions(definition, compiled.services),
       services: compiled.services,
       authenticators: compiled.authenticators,
+      issuers: believed,
       anyScheme: anySecurity,
       sessions,
       credentials,
