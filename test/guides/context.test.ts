@@ -51,13 +51,17 @@ async function run(name: string, environment: Record<string, string>): Promise<s
   children.push(child)
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => printed.push(String(chunk)))
   const url = `http://127.0.0.1:${port}`
-  await eventually(`${name} answers: ${printed.join('')}`, async () => {
-    assert.equal(child.exitCode, null, printed.join(''))
-    return fetch(url).then(
-      () => true,
-      () => false,
-    )
-  })
+  await eventually(
+    `${name} answers: ${printed.join('')}`,
+    async () => {
+      assert.equal(child.exitCode, null, printed.join(''))
+      return fetch(url).then(
+        () => true,
+        () => false,
+      )
+    },
+    60_000,
+  )
   return url
 }
 
