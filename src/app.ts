@@ -14,6 +14,7 @@ import { compose } from './middleware/compose.ts'
 import { cors } from './middleware/cors.ts'
 import { forward } from './middleware/forward.ts'
 import { keepRefusal } from './middleware/keep-refusal.ts'
+import { noteUndocumented } from './middleware/note-undocumented.ts'
 import { observe } from './middleware/observe.ts'
 import { ownEndpoints } from './middleware/own.ts'
 import { pin } from './middleware/pin.ts'
@@ -79,6 +80,7 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(admit()) //                          is there room? 503
   app.use(validate({ log, metrics })) //       does it fit the document of its service? 400, 415
   app.use(propagate({ trace, via })) //        whom do we name to the service?
+  app.use(noteUndocumented()) //               does its document know of this? counted
   app.use(tunnel()) //                         a WebSocket instead of an answer? 101
   app.use(forward()) //                        where to, and what came back? 502, 503, 504
 

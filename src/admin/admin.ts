@@ -4,6 +4,7 @@ import { Problem } from '../http/problem.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { driftEndpoints, measureDrift } from './drift.ts'
 import { type ExplainEndpointTools, explainEndpoints } from './explain.ts'
 import { guardAdmin } from './guard.ts'
 import { type KeyTools, keyEndpoints } from './keys.ts'
@@ -30,18 +31,23 @@ export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools):
 
   pageEndpoints(router, page)
   router.get('/metrics', async (ctx) => {
+    measureDrift(live.current, metrics)
     const { type, text } = await metrics.render()
     ctx.set('Content-Type', type)
     ctx.body = text
   })
   router.get('/services', (ctx) => {
-    ctx.body = { services: live.current.readiness().services }
+    const { drift } = live.current
+    const counts = new Map(drift.report().map((one) => [one.service, one.counts]))
+    const { services } = live.current.readiness()
+    ctx.body = { services: services.map((service) => ({ ...service, drift: counts.get(service.name) })) }
   })
   router.get('/openapi.json', (ctx) => {
     const { type, body } = live.current.documents.published.json
     ctx.set('Content-Type', type)
     ctx.body = body
   })
+  driftEndpoints(router, tools)
   explainEndpoints(router, tools)
   keyEndpoints(router, tools)
 

@@ -5,6 +5,7 @@ import { StoreUnavailable } from '../store/store.ts'
 import { check } from './check.ts'
 import { type Command, type ExitCode, type Terminal, UsageError } from './command.ts'
 import { docs } from './docs.ts'
+import { drift } from './drift.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
 import { keys } from './keys.ts'
@@ -18,6 +19,7 @@ const commands: Readonly<Record<string, Command>> = {
   check,
   routes,
   docs,
+  drift,
   explain,
   keys,
   users,

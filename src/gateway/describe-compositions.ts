@@ -35,7 +35,21 @@ export function describeCompositions(
     }
   }
   if (compositions.length === 0) return { paths: {}, components: {}, tags: [] }
-  return { paths, components: {}, tags: [{ name: tag, description: 'Answers that several services give together.' }] }
+  const composed = compositions.map(({ match, parts }) => ({
+    path: match.slice('GET '.length),
+    parts: Object.fromEntries(
+      Object.entries(parts).map(([name, { service, path, optional }]) => [
+        name,
+        { service, optional, ...splitPartPath(path) },
+      ]),
+    ),
+  }))
+  return {
+    paths,
+    components: {},
+    composed,
+    tags: [{ name: tag, description: 'Answers that several services give together.' }],
+  }
 }
 
 /** The rows that answer the parts which a composition cannot do without. */

@@ -25,6 +25,10 @@ export interface Documents {
   operations(service: string): Router<DocumentedOperation> | undefined
   /** What a documented operation wants of a request. Rejects when its document is no longer in use. */
   contract(operation: DocumentedOperation): Promise<Contract>
+  /** What broke in a service's document since clients got to know it. */
+  changes(service: string): ServiceDocument['changes']
+  /** Take a service's document as it is now for what clients know. False while there is none to take. */
+  accept(service: string): Promise<boolean>
   /** Look at every service's document now. */
   refresh(): Promise<void>
   close(): void
@@ -84,6 +88,8 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     state: (service) => sources.get(service)!.state,
     listed: (service) => sources.get(service)!.part.document.operations,
     operations: operationsOf,
+    changes: (service) => sources.get(service)!.changes,
+    accept: (service) => sources.get(service)!.accept(),
     contract: ({ document, index }) => press.contract(document, index),
     async refresh() {
       await Promise.all([...sources.values()].map((source) => source.refresh()))

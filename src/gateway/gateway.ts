@@ -25,6 +25,7 @@ import type { Composition } from './compositions.ts'
 import type { Contracts } from './contracts.ts'
 import type { LimitsDescription } from './describe-limits.ts'
 import type { Documents } from './documents.ts'
+import type { Drift } from './drift.ts'
 import type { Router } from './router.ts'
 import type { Shown } from './shown.ts'
 
@@ -47,6 +48,8 @@ export interface Gateway {
   /** For connections that outlive their request. */
   readonly credentials: CredentialWatch
   readonly documents: Documents
+  /** Where services, their documents and the gateway do not agree. */
+  readonly drift: Drift
   /** What documented operations want of requests, for the routes that check. */
   readonly contracts: Contracts
   /** The same as a caller is shown them. */

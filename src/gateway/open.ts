@@ -9,7 +9,7 @@ import { createDocsPage, type DocsFiles, type DocsOptions } from '../docs/docs-p
 import { createCrossOriginPolicy } from '../http/cross-origin.ts'
 import { createClientReader } from '../http/forwarded.ts'
 import { docsClientId } from '../issuer/settings.ts'
-import type { JsonObject } from '../openapi/document.ts'
+import type { EnforcedSecurity, JsonObject } from '../openapi/document.ts'
 import { createOwnPart } from '../openapi/own.ts'
 import type { Press } from '../openapi/press.ts'
 import type { OwnPart } from '../openapi/publish.ts'
@@ -28,12 +28,14 @@ import { createContracts } from './contracts.ts'
 import { describeCompositions, requiredRoutes } from './describe-compositions.ts'
 import { describeLimits } from './describe-limits.ts'
 import { type Documents, openDocuments, orderOf } from './documents.ts'
+import { createDrift } from './drift.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
 import { acquireIssuers } from './issuers.ts'
 import { describeSchemes } from './schemes.ts'
 import { openSessions } from './sessions.ts'
 import type { Scope, Shared } from './shared.ts'
 import { showAll, showByCaller } from './shown.ts'
+import { createTraffic, type Traffic } from './traffic.ts'
 
 /** What every revision is made from: opened once by `main.ts`, outliving all of them. */
 export interface GatewayTools extends Tools {
@@ -115,6 +117,19 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
       }),
     )
+    const enforced = (service: Service, method: string, template: string): EnforcedSecurity | undefined => {
+      const route = compiled.routeFor(service, method, template)
+      if (!route) return undefined
+      return {
+        security: route.declaredSecurity,
+        ...(route.publishedAllow && { allow: route.publishedAllow }),
+        ...(route.publishedNeeds !== undefined && { needs: route.publishedNeeds }),
+        forward: route.propagator.mode,
+        consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
+        limited: isLimited(route),
+        validated: route.validate?.mode === 'enforce',
+      }
+    }
     const documents = await openDocuments({
       definition,
       publicUrl: tools.publicUrl,
@@ -122,24 +137,14 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       sources,
       press: tools.press,
       own,
-      enforced(service, method, template) {
-        const route = compiled.routeFor(service, method, template)
-        if (!route) return undefined
-        return {
-          security: route.declaredSecurity,
-          ...(route.publishedAllow && { allow: route.publishedAllow }),
-          ...(route.publishedNeeds !== undefined && { needs: route.publishedNeeds }),
-          consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
-          limited: isLimited(route),
-          validated: route.validate?.mode === 'enforce',
-        }
-      },
+      enforced,
       describeSchemes: () => describeSchemes(definition, believed, embedded?.scopes),
       ...(tools.patience !== undefined && { patience: tools.patience }),
       log: tools.log,
       metrics: tools.metrics,
     })
     undo.push(() => documents.close())
+    const traffic = await acquireTraffic(compiled.services, tools, scope)
 
     const docsPage = derived(
       () => documents.schemes,
@@ -175,6 +180,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       sessions,
       credentials,
       documents,
+      drift: createDrift({ services: compiled.services, documents, traffic, enforced }),
       contracts: createContracts(documents, tools.log),
       shown,
       get docs() {
@@ -223,6 +229,24 @@ async function acquireSources(
   return sources
 }
 
+/** What was counted goes on being counted by the next revision. */
+async function acquireTraffic(
+  services: readonly Service[],
+  { now }: GatewayTools,
+  scope: Scope,
+): Promise<ReadonlyMap<string, Traffic>> {
+  const found = new Map<string, Traffic>()
+  for (const { name } of services) {
+    const counted = await scope.acquire(
+      `traffic ${name}`,
+      () => createTraffic(now),
+      () => {},
+    )
+    found.set(name, counted)
+  }
+  return found
+}
+
 /** The limits on requests under way, taken over from the revision before: its requests still count. */
 async function acquireConcurrency(
   definition: Definition,
@@ -260,6 +284,7 @@ function joinOwn(...parts: readonly OwnPart[]): OwnPart {
     paths: Object.assign({}, ...parts.map(({ paths }) => paths)),
     components: Object.assign({}, ...parts.map(({ components }) => components)),
     tags: parts.flatMap(({ tags }) => tags),
+    composed: parts.flatMap(({ composed = [] }) => composed),
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Arranged, arrange } from './arrange.ts'
-import type { Finding, JsonObject, ServiceSource } from './document.ts'
+import type { Finding, JsonObject, SecurityRequirement, ServiceSource } from './document.ts'
 import { publicUrl } from './links.ts'
 import { distinct, tagText } from './names.ts'
 import { assignOperationIds, findOperations } from './operation-ids.ts'
@@ -44,6 +44,8 @@ export interface DigestOperation {
   readonly variant: boolean
   /** The service asked for an Authorization field by a parameter, which is gone: a scheme must stand for it. */
   readonly authorization: boolean
+  /** The security that the service itself declares for it; absent when its document says nothing of security anywhere. */
+  readonly claim?: readonly SecurityRequirement[]
 }
 
 /**
@@ -70,6 +72,8 @@ export function digest(source: DigestSource): Digest {
   const places = new Map(arranged.map(({ key, method, node }) => [`${method} ${key}`, ids.get(node)]))
   const tags = tagNames(document, source.name)
   const idAt = (path: string, method: string) => places.get(`${method} ${path}`)
+  const secured =
+    about.securitySchemes !== undefined || arranged.some(({ node }) => node['x-upstream-security'] !== undefined)
   rename(document, { service: source.name, operationIds: ids, idsByOldId, idAt, tags }, report)
   return {
     service: source.name,
@@ -81,6 +85,7 @@ export function digest(source: DigestSource): Digest {
       tags: [serviceTag(source.name, about), ...tagsOf(document, tags)],
     },
     operations: arranged.map(({ node, method, published, template, variant, authorization }) => ({
+      ...claimOf(node['x-upstream-security'], authorization, secured),
       method: method.toUpperCase(),
       path: template,
       published,
@@ -92,6 +97,19 @@ export function digest(source: DigestSource): Digest {
     findings: isSwagger(source) ? report.findings.map(inSwagger) : report.findings,
   }
 }
+
+/** A document that says nothing of security anywhere says nothing about this operation either. */
+function claimOf(declared: unknown, authorization: boolean, secured: boolean): Pick<DigestOperation, 'claim'> {
+  const claim = items(declared)
+    .filter(isObject)
+    .map((set) =>
+      Object.fromEntries(members(set).map(([scheme, names]) => [scheme, items(names).filter(isString)] as const)),
+    )
+  if (claim.length === 0 && authorization) return { claim: [{ Authorization: [] }] }
+  return secured ? { claim } : {}
+}
+
+const isString = (value: unknown): value is string => typeof value === 'string'
 
 const isSwagger = ({ document }: DigestSource): boolean => document !== undefined && Object.hasOwn(document, 'swagger')
 

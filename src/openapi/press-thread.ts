@@ -8,6 +8,8 @@ export type Order =
   | { readonly id: number; readonly do: 'read'; readonly handle: number; readonly order: ReadOrder }
   | { readonly id: number; readonly do: 'release'; readonly handle: number }
   | { readonly id: number; readonly do: 'contract'; readonly handle: number; readonly index: number }
+  | { readonly id: number; readonly do: 'shape'; readonly handle: number }
+  | { readonly id: number; readonly do: 'compare'; readonly handle: number; readonly shape: Uint8Array }
   | { readonly id: number; readonly do: 'publish'; readonly order: PublishOrder }
   | { readonly id: number; readonly do: 'view'; readonly order: ViewOrder }
 
@@ -28,6 +30,9 @@ async function carryOut(order: Order): Promise<void> {
   try {
     if (order.do === 'read') answer({ id, outcome: 'done', result: await work.read(order.handle, order.order) })
     else if (order.do === 'release') answer({ id, outcome: 'done', result: work.release(order.handle) })
+    else if (order.do === 'shape') answer({ id, outcome: 'done', result: await work.shape(order.handle) })
+    else if (order.do === 'compare')
+      answer({ id, outcome: 'done', result: await work.compare(order.handle, order.shape) })
     else if (order.do === 'contract')
       answer({ id, outcome: 'done', result: await work.contract(order.handle, order.index) })
     else if (order.do === 'view') await view(id, order.order)

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Contract } from '../validation/contract.ts'
 import { jsonOf, type Representation, yamlOf } from './bytes.ts'
+import { type Change, changesBetween } from './changes.ts'
 import { contractOf } from './contract.ts'
 import { type Digest, type DigestOperation, type DigestSource, digest } from './digest.ts'
 import type { EnforcedSecurity, Finding, Staleness } from './document.ts'
@@ -91,6 +92,17 @@ export function createPressWork() {
     /** What an operation of a document wants of a request, by its place in `operations`. */
     async contract(handle: number, index: number): Promise<Contract> {
       return contractOf(entryOf(handle).digest, index)
+    },
+
+    /** What later documents of the service can be compared with. */
+    async shape(handle: number): Promise<Uint8Array> {
+      const { paths, components } = entryOf(handle).digest.document
+      return Buffer.from(JSON.stringify({ paths, components }))
+    },
+
+    /** What broke since an earlier `shape`. */
+    async compare(handle: number, shape: Uint8Array): Promise<readonly Change[]> {
+      return changesBetween(JSON.parse(Buffer.from(shape).toString()), entryOf(handle).digest.document)
     },
 
     async publish({ settings, parts, keep }: PublishOrder): Promise<PublishAnswer> {

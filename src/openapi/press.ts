@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import type { Tools } from '../tools.ts'
 import type { Contract } from '../validation/contract.ts'
 import type { Representation } from './bytes.ts'
+import type { Change } from './changes.ts'
 import type { DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, ServiceSource, Staleness } from './document.ts'
 import type { Answer, Order } from './press-thread.ts'
@@ -29,6 +30,10 @@ export interface Press {
   read(order: ReadOrder): Promise<PressReading>
   /** What an operation wants of a request, by its place in the `operations` of its document. */
   contract(document: PressDocument, index: number): Promise<Contract>
+  /** The operations of a document and what they refer to, for `compare` at a later time. Rejects as `contract` does. */
+  shape(document: PressDocument): Promise<Uint8Array>
+  /** What broke since an earlier document of the same service. */
+  compare(document: PressDocument, shape: Uint8Array): Promise<readonly Change[]>
   /** Print everything that was read into one document and one for each service. `views` keeps what `view` needs. */
   publish(parts: readonly PressPart[], settings: PublishSettings, views?: boolean): Promise<Publication>
   /** A document of a publication with some of its operations only; undefined when there is no such service. */
@@ -84,6 +89,8 @@ interface Workshop {
   read(handle: number, order: ReadOrder): Promise<ReadAnswer>
   release(handle: number): void
   contract(handle: number, index: number): Promise<Contract>
+  shape(handle: number): Promise<Uint8Array>
+  compare(handle: number, shape: Uint8Array): Promise<readonly Change[]>
   publish(order: PublishOrder): Promise<PublishAnswer>
   view(order: ViewOrder): Promise<Representation | undefined>
   close(): Promise<void>
@@ -106,6 +113,8 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
       return { outcome: 'read', document, files }
     },
     contract: (document, index) => shop.contract(handles.get(document)!, index),
+    shape: (document) => shop.shape(handles.get(document)!),
+    compare: (document, shape) => shop.compare(handles.get(document)!, shape),
     async publish(parts, publishSettings, views = false) {
       const same = new Map<string, EnforcedSecurity>()
       const orders = parts.map(({ document, enforced, stale }) => ({
@@ -183,6 +192,8 @@ function createThreaded(
       if (!closed) place({ id: nextId(), do: 'release', handle }).catch(() => {})
     },
     contract: (handle, index) => place<Contract>({ id: nextId(), do: 'contract', handle, index }),
+    shape: (handle) => place<Uint8Array>({ id: nextId(), do: 'shape', handle }),
+    compare: (handle, shape) => place<readonly Change[]>({ id: nextId(), do: 'compare', handle, shape }),
     async publish(order) {
       const answer = await place<PublishAnswer>({ id: nextId(), do: 'publish', order })
       const { json, yaml, byService, operations, findings } = answer

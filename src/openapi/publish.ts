@@ -1,4 +1,5 @@
 import { check } from './check.ts'
+import { type ComposedOperation, describeComposed } from './compose.ts'
 import { withoutConflicts } from './conflicts.ts'
 import { digest } from './digest.ts'
 import type { Finding, JsonObject, SecurityRequirement, ServiceSource } from './document.ts'
@@ -23,6 +24,8 @@ export interface OwnPart {
   readonly paths: JsonObject
   readonly components: JsonObject
   readonly tags: readonly JsonObject[]
+  /** Which of `paths` are compositions, and of what. */
+  readonly composed?: readonly ComposedOperation[]
 }
 
 export interface Publication {
@@ -71,6 +74,12 @@ export function publish(parts: readonly Part[], settings: PublishSettings): Publ
   }
 }
 
+/** Compositions of what is in this document: what a reader is not shown is not described to them this way either. */
+function withCompositions(ownPart: OwnPart, parts: readonly Part[]): OwnPart {
+  const { composed = [] } = ownPart
+  return composed.length === 0 ? ownPart : { ...ownPart, paths: describeComposed(ownPart.paths, composed, parts) }
+}
+
 /** One document of parts that are sound. */
 export function assemble(parts: readonly Part[], settings: PublishSettings, ownPart?: OwnPart): JsonObject {
   const paths: JsonObject = {}
@@ -90,7 +99,7 @@ export function assemble(parts: readonly Part[], settings: PublishSettings, ownP
     tags.push(...more)
     return more.map(({ name }) => name)
   }
-  if (ownPart) groups.push({ name: 'gateway', tags: take(ownPart) })
+  if (ownPart) groups.push({ name: 'gateway', tags: take(withCompositions(ownPart, parts)) })
   for (const part of parts) {
     merge(webhooks, part.document.webhooks)
     groups.push({ name: part.service, tags: take({ ...part.document, tags: tagsOf(part) }) })

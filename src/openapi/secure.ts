@@ -114,10 +114,34 @@ function secured(operation: JsonObject, enforced: EnforcedSecurity, components: 
   const kept = items(parameters).filter((entry) => !covered(entry))
   return {
     ...rest,
+    ...forwarded(rest, enforced),
     ...(kept.length > 0 ? { parameters: kept } : {}),
     responses: gatewayResponses(enforced, isObject(responses) ? responses : {}),
     security: enforced.security,
     ...(enforced.allow === undefined ? {} : { 'x-sallyport-allow': enforced.allow }),
+  }
+}
+
+/** How a service gets the credential that it asks for itself, where it does. Clients need not send it. */
+const ways: Readonly<Record<string, string>> = {
+  passthrough: 'the credential of the caller is passed on to it',
+  none: 'no credential is passed on to it',
+  'gateway-jwt': 'the gateway sends it a token of its own that names the caller',
+  exchange: 'the gateway exchanges the credential of the caller for one that is meant for it',
+  'client-credentials': 'the gateway sends it a token of its own, the same for every caller',
+  static: 'the gateway sends it a credential that it was given for this service',
+}
+
+function forwarded(operation: JsonObject, { forward }: EnforcedSecurity): JsonObject {
+  const declared = items(operation['x-upstream-security']).filter(isObject)
+  const names = [...new Set(declared.flatMap((set) => Object.keys(set)))]
+  if (forward === undefined || names.length === 0) return {}
+  const way = Object.hasOwn(ways, forward) ? ways[forward]! : `"${forward}" says what is passed on to it`
+  const sentence = `*The service itself asks for ${names.map((name) => `\`${name.replace(/[`\s]+/g, ' ')}\``).join(', ')}; ${way}.*`
+  const { description } = operation
+  return {
+    description: typeof description === 'string' && description !== '' ? `${description}\n\n${sentence}` : sentence,
+    'x-sallyport-forward': forward,
   }
 }
 

@@ -2,6 +2,8 @@ import type { LookupFunction } from 'node:net'
 import { dirname } from 'node:path'
 import type { Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
+import { createBaseline } from './baseline.ts'
+import type { Change } from './changes.ts'
 import type { Staleness } from './document.ts'
 import type { Press, PressDocument } from './press.ts'
 import type { ReadOrder } from './press-work.ts'
@@ -30,6 +32,10 @@ export interface ServiceDocument {
   /** What to publish now. While the document cannot be read, the service's routes stand for it. */
   readonly part: { readonly document: PressDocument; readonly stale: Staleness | undefined }
   readonly state: DocumentState
+  /** What broke in the document since clients got to know it; absent for a service without one. */
+  readonly changes: { readonly since: number | undefined; readonly list: readonly Change[] } | undefined
+  /** Take the document as it is now for what clients know. False while there is none to take. */
+  accept(): Promise<boolean>
   /** The document has been looked at once, whatever came of it. Takes up to five seconds for each target that is silent. */
   readonly ready: Promise<void>
   /** Look now, and hear when that is done. */
@@ -60,6 +66,8 @@ export async function createServiceDocument(
     return {
       part: { document: routes.document, stale: undefined },
       state: { status: 'none' },
+      changes: undefined,
+      accept: async () => false,
       ready: Promise.resolve(),
       refresh: async () => {},
       onChange: () => () => {},
@@ -86,7 +94,32 @@ export async function createServiceDocument(
       release: (document) => document.release(),
     },
   )
+  const { name, prefix, stripPath, targetBasePath } = service
+  const baseline =
+    tools.store &&
+    createBaseline(
+      { service: name, place: JSON.stringify([prefix, stripPath, targetBasePath]) },
+      { ...tools, store: tools.store },
+    )
+  let compared: PressDocument | undefined
+  let comparing: Promise<void> = Promise.resolve()
+  const compare = (state: SourceState<PressDocument>) => {
+    // An old copy tells nothing new.
+    if (!baseline || state.status !== 'fresh' || state.document === compared) return
+    compared = state.document
+    comparing = baseline.look(state.document)
+  }
+  const stop = source.onChange(compare)
   return {
+    get changes() {
+      return baseline && { since: baseline.since, list: baseline.changes }
+    },
+    async accept() {
+      const { state } = source
+      if (state.status !== 'fresh' || !baseline) return false
+      await baseline.accept(state.document)
+      return true
+    },
     get part() {
       const { state } = source
       const document = state.status === 'absent' ? routes.document : state.document
@@ -98,9 +131,14 @@ export async function createServiceDocument(
       return status === 'stale' ? { status, since: source.state.since, reason: source.state.reason } : source.state
     },
     ready: source.ready,
-    refresh: () => source.refresh(),
+    async refresh() {
+      await source.refresh()
+      compare(source.state)
+      await comparing
+    },
     onChange: (listener) => source.onChange(() => listener()),
     async close() {
+      stop()
       await source.close()
       routes.document.release()
     },

@@ -60,7 +60,7 @@ function nothingOf({ service, prefix, findings }: Part): Part {
   return { service, prefix, document, operations: [], about: {}, stale: undefined, findings }
 }
 
-function selectedOwn({ paths: all, components, tags }: OwnPart, shown: ReadonlySet<string>): OwnPart {
+function selectedOwn({ paths: all, components, tags, ...rest }: OwnPart, shown: ReadonlySet<string>): OwnPart {
   const paths: JsonObject = {}
   for (const [path, item] of members(all)) {
     const kept = members(item).filter(
@@ -68,7 +68,7 @@ function selectedOwn({ paths: all, components, tags }: OwnPart, shown: ReadonlyS
     )
     if (kept.some(([name]) => isMethod(name))) paths[path] = Object.fromEntries(kept)
   }
-  return { paths, components: prune({ paths, webhooks: {}, components }), tags: used(tags, paths) }
+  return { ...rest, paths, components: prune({ paths, webhooks: {}, components }), tags: used(tags, paths) }
 }
 
 function used(tags: readonly JsonObject[], paths: JsonObject): readonly JsonObject[] {

@@ -23,6 +23,8 @@ export interface Metrics {
   configurationStale(stale: boolean): void
   /** Whether a service's document is the last good copy instead of a fresh one. */
   documentStale(service: string, stale: boolean): void
+  /** In how many ways a service, its document and the gateway do not agree, by kind. */
+  drift(service: string, kind: string, count: number): void
   /** Something that is worth an alarm when it counts up, such as a key set that cannot be fetched. */
   alarm(kind: string, name: string): void
   inFlight(change: 1 | -1): void
@@ -82,6 +84,12 @@ export function createMetrics(): Metrics {
     labelNames: ['service'],
     registers,
   })
+  const drifts = new Gauge({
+    name: 'sallyport_document_drift',
+    help: 'In how many ways a service, its OpenAPI document and the gateway do not agree, by kind; sallyport drift lists them.',
+    labelNames: ['service', 'kind'],
+    registers,
+  })
   const alarms = new Counter({
     name: 'sallyport_alarms_total',
     help: 'Faults around the gateway that somebody should look at, by kind and name.',
@@ -119,6 +127,7 @@ export function createMetrics(): Metrics {
     configured: (at) => configuredAt.set(at / 1_000),
     configurationStale: (broken) => stale.set(broken ? 1 : 0),
     documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),
+    drift: (service, kind, count) => drifts.set({ service, kind }, count),
     alarm: (kind, name) => alarms.inc({ kind, name }),
     inFlight: (change) => (change > 0 ? flying.inc() : flying.dec()),
   }

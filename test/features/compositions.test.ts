@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { check } from '../../src/openapi/check.ts'
 import { type Backend, startBackend } from '../backend.ts'
 import { sendRaw } from '../raw.ts'
 import { startGateway } from '../sallyport.ts'
@@ -164,6 +165,79 @@ describe('a composition', () => {
     assert.deepEqual(operation.security, [{ apiKey: ['admin'] }])
     assert.deepEqual(Object.keys(operation.responses), ['200', '401', '403', '502', '504'])
     assert.deepEqual(operation.parameters[0].name, 'userId')
+  })
+
+  describe('in the document', () => {
+    const id = {
+      name: 'userId',
+      in: 'path',
+      required: true,
+      description: 'Whose.',
+      schema: { type: 'integer', minimum: 1 },
+    }
+    const content = (schema: object) => ({ content: { 'application/json': { schema } } })
+    const described = (paths: object, schemas: object) =>
+      json({ openapi: '3.0.3', info: { title: 'x', version: '1' }, paths, components: { schemas, parameters: { id } } })
+    const users = described(
+      {
+        '/me': { get: { responses: { 200: { description: 'me', ...content({ type: 'string' }) } } } },
+        '/{userId}': {
+          get: {
+            parameters: [{ $ref: '#/components/parameters/id' }],
+            responses: { 200: { description: 'a user', ...content({ $ref: '#/components/schemas/User' }) } },
+          },
+        },
+      },
+      { User: { type: 'object', properties: { name: { type: 'string' } } } },
+    )
+    const orders = described(
+      { '/': { get: { responses: { '2XX': { description: 'orders', ...content({ type: 'array', items: {} }) } } } } },
+      {},
+    )
+    const from = (backends: { users: Backend; orders: Backend }, compositions: object, more: object = {}) => {
+      const { services, ...rest } = definition(backends.users, backends.orders, compositions, more)
+      return { ...rest, services: services.map(({ openapi: _, ...service }) => service) }
+    }
+
+    test('has the schemas of its parts, and the parameters as the parts describe them', async () => {
+      await using first = await serving({ '/openapi.json': users })
+      await using second = await serving({ '/openapi.json': orders })
+      const all = { ...parts, me: { service: 'users', path: '/me' }, lost: { service: 'users', path: '/a/b/c' } }
+      await using gateway = await startGateway(from({ users: first, orders: second }, all))
+      const { body } = await get(`${gateway.url}/openapi.json`)
+      const { parameters, responses } = body.paths['/dashboard/{userId}'].get
+      assert.deepEqual(parameters, [id])
+      const { properties, required } = responses['200'].content['application/json'].schema
+      assert.deepEqual(properties.user.allOf, [{ $ref: '#/components/schemas/users_User' }])
+      assert.deepEqual(body.components.schemas.users_User.properties, { name: { type: 'string' } })
+      assert.deepEqual(properties.orders.anyOf, [{ type: 'array', items: {} }, { type: 'null' }])
+      assert.deepEqual(properties.me.allOf, [{ type: 'string' }])
+      assert.deepEqual(Object.keys(properties.lost), ['description'])
+      assert.deepEqual(required, ['user', 'orders', 'me', 'lost'])
+      assert.deepEqual(check(body), [])
+    })
+
+    test('shows nobody what only others may see of a part', async () => {
+      await using first = await serving({ '/openapi.json': users })
+      await using second = await serving({ '/openapi.json': orders })
+      const optional = { ...parts, user: { ...parts.user, optional: true } }
+      const { services, ...rest } = from({ users: first, orders: second }, optional)
+      const guarded = services.map((service) => ({
+        ...service,
+        ...(service.name === 'users' && { allow: { roles: ['admin'] } }),
+      }))
+      const caller = { docs: { view: 'caller' } }
+      await using gateway = await startGateway({ ...rest, services: guarded, gateway: caller })
+      for (const [credential, seen] of [
+        [key, true],
+        ['other', false],
+      ] as const) {
+        const { body } = await get(`${gateway.url}/openapi.json`, { 'X-API-Key': credential })
+        const { properties } = body.paths['/dashboard/{userId}'].get.responses['200'].content['application/json'].schema
+        assert.equal('anyOf' in properties.user, seen)
+        assert.deepEqual(check(body), [])
+      }
+    })
   })
 
   for (const [what, compositions, message] of [

@@ -299,6 +299,28 @@ test("case 69: flows are the gateway's, in every document, and never a backend's
   }
 })
 
+test('an operation of a service that asks for a credential itself says how it gets one', () => {
+  const document = api(
+    {
+      '/asks': { get: { description: 'Mine.', security: [{ basic: [] }, { 'a`b': ['x'] }], responses: ok } },
+      '/silent': { get: { responses: ok, security: [] } },
+    },
+    { components: { securitySchemes: { basic: { type: 'http', scheme: 'basic' } } } },
+  )
+  const modes = ['passthrough', 'none', 'gateway-jwt', 'exchange', 'client-credentials', 'static']
+  const said = modes.map((forward) => {
+    const { paths } = publishOne(document, { enforced: () => ({ ...byBearer, forward }) }).document
+    assert.equal(paths['/svc/silent'].get.description, undefined)
+    assert.equal(paths['/svc/silent'].get['x-sallyport-forward'], undefined)
+    const { get } = paths['/svc/asks']
+    assert.equal(get['x-sallyport-forward'], forward)
+    assert.deepEqual(get['x-upstream-security'], [{ basic: [] }, { 'a`b': ['x'] }])
+    assert.match(get.description, /^Mine\.\n\n\*The service itself asks for `basic`, `a b`; .*\.\*$/)
+    return get.description
+  })
+  assert.equal(new Set(said).size, modes.length)
+})
+
 test('case 70: extensions of backends are kept but for those that steer gateways', () => {
   const extensions = {
     'x-mine': 1,

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
+import { dereferenced } from '../../openapi/arrange.ts'
 import type { JsonObject } from '../../openapi/document.ts'
 import { isObject, items, own } from '../../openapi/plain.ts'
-import { decodeFragment, fromPointer } from '../../openapi/pointer.ts'
 
 /** A request as it leaves the documentation page. */
 export interface PageRequest {
@@ -133,15 +133,4 @@ function sampleFor(document: JsonObject, parameter: JsonObject): unknown {
   return 'verified'
 }
 
-function resolved(document: JsonObject, node: unknown): JsonObject | undefined {
-  let at = node
-  for (let hops = 0; hops < 16 && isObject(at); hops += 1) {
-    const reference = own(at, '$ref')
-    if (typeof reference !== 'string') return at
-    let next: unknown = document
-    for (const token of fromPointer(decodeFragment(reference.slice(1))))
-      next = isObject(next) ? own(next, token) : Array.isArray(next) ? next[Number(token)] : undefined
-    at = next
-  }
-  return undefined
-}
+const resolved = (document: JsonObject, node: unknown) => dereferenced(node, document.components)
