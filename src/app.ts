@@ -3,6 +3,7 @@ import Koa from 'koa'
 import type { Decisions } from './gateway/decisions.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { Live } from './gateway/live.ts'
+import { createResourceReader } from './gateway/resources.ts'
 import { createRequestIds } from './http/request-id.ts'
 import { createTracing } from './http/trace-context.ts'
 import { createVia } from './http/via.ts'
@@ -22,6 +23,7 @@ import { answerProblems } from './middleware/problems.ts'
 import { propagate } from './middleware/propagate.ts'
 import { readHead } from './middleware/read-head.ts'
 import { refuseForgery } from './middleware/refuse-forgery.ts'
+import { reportShadow } from './middleware/report-shadow.ts'
 import { route } from './middleware/route.ts'
 import type { State } from './middleware/state.ts'
 import { throttle } from './middleware/throttle.ts'
@@ -50,13 +52,18 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   const trace = createTracing(randomBytes)
   const via = createVia(randomBytes(8).toString('hex'))
   const kept = keepRefusal(decisions, { log, now })
+  const may = {
+    now,
+    resources: createResourceReader({ trace, via, now }),
+    tried: reportShadow(decisions, metrics, { log, now }),
+  }
 
   const alone = [
     route(),
     throttle('clients'),
     authenticate(),
     throttle('callers'),
-    authorize(now),
+    authorize(may),
     admit(),
     validateParameters({ log, metrics }),
     propagate({ trace, via }),
@@ -76,7 +83,7 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(authenticate()) //                   who is calling? 401
   app.use(refuseForgery()) //                  did the page itself want this? 403
   app.use(throttle('callers')) //              how often, by who calls? 429
-  app.use(authorize(now)) //                   may they? 403
+  app.use(authorize(may)) //                   may they? 403
   app.use(admit()) //                          is there room? 503
   app.use(validate({ log, metrics })) //       does it fit the document of its service? 400, 415
   app.use(propagate({ trace, via })) //        whom do we name to the service?

@@ -59,7 +59,7 @@ export function explainEndpoints(router: Router, { live, decisions, now }: Expla
       decisions: decisions
         .list()
         .slice(0, longestList)
-        .map(({ id, explanation: { at, request, route, problem } }) => ({
+        .map(({ id, explanation: { at, request, route, problem, shadow } }) => ({
           id,
           at,
           method: request.method,
@@ -67,6 +67,7 @@ export function explainEndpoints(router: Router, { live, decisions, now }: Expla
           route: route?.id,
           status: problem?.status,
           code: problem?.code,
+          ...(shadow && { shadow: { status: shadow.status, code: shadow.code, row: shadow.row } }),
         })),
     }
   })

@@ -26,6 +26,8 @@ export interface Unmet {
   readonly scheme: string
   readonly kind: 'scopes' | 'roles'
   readonly missing: readonly string[]
+  /** All the names of that array. */
+  readonly needed: readonly string[]
 }
 
 /** A 400, 401 or 503 of `identify`, with what every scheme said. */
@@ -230,7 +232,7 @@ function firstUnmet(
     const { names: kind, scheme } = authenticators[index]!
     const { caller } = results[index] as Authentication & { outcome: 'accepted' }
     const missing = names.filter((name) => !caller[kind].includes(name))
-    if (missing.length > 0) return { scheme, kind, missing }
+    if (missing.length > 0) return { scheme, kind, missing, needed: names }
   }
   return undefined
 }

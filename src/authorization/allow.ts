@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import type { CredentialLocation } from '../authentication/authenticator.ts'
+import { partReferences } from '../http/part-path.ts'
+import { duration } from '../values.ts'
+import { type Condition, conditionRow } from './condition.ts'
 import { createExpressions, type Expression, InvalidExpression } from './expression.ts'
-import { type Decision, type Policy, permit } from './policy.ts'
+import { type Decision, type Policy, permit, type ResourceNeed } from './policy.ts'
 import {
   anyRole,
   type Denial,
@@ -10,6 +13,7 @@ import {
   expandPermissions,
   type PermissionsOf,
   type Row,
+  type Undecided,
 } from './requirements.ts'
 import { createScopes } from './vocabulary.ts'
 
@@ -18,6 +22,24 @@ const name = z.string().min(1, 'a name has at least one character')
 const scope = z
   .string()
   .regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'a scope is printable ASCII without spaces, quotes and backslashes')
+
+const resource = z
+  .strictObject({
+    get: z
+      .string()
+      .regex(/^\/[\x21-\x7e]*$/, 'the path of a thing starts with "/" and is below the service, such as "/{id}"')
+      .describe('Path and query below the service; {id} is the parameter of the route.'),
+    cache: duration()
+      .optional()
+      .describe(
+        'How long what was read serves the same caller again, such as "5s". Default: every request reads anew.',
+      ),
+  })
+  .describe(
+    'The thing that `when` decides about, as `resource`: "resource.author == caller.subject". It is read from the service ' +
+      "with GET and the caller's own identity, as JSON of at most 256kb, and only when the decision hangs on it. What the " +
+      'service does not show the caller denies; when it cannot be read, the request is answered with 502, 503 or 504.',
+  )
 
 const block = z
   .strictObject({
@@ -42,13 +64,14 @@ const block = z
       .optional()
       .describe(
         'A condition in CEL over `caller` (subject, issuer, clientId, name, email, organization, roles, permissions, scopes, ' +
-          'claims, method, authenticated), `request` (method, path, params, query, headers, ip, host, time), `service.name` and ' +
-          "`route.id`: \"caller.subject == request.params.userId || 'admin' in caller.roles\". Besides CEL's own functions there " +
+          'claims, method, authenticated), `request` (method, path, params, query, headers, ip, host, time), `service.name`, ' +
+          "`route.id` and, where `resource` is written, `resource`: \"caller.subject == request.params.userId || 'admin' in caller.roles\". Besides CEL's own functions there " +
           'are re2(text, "pattern"), glob(text, "/a/*") and inNetwork(request.ip, "10.0.0.0/8"). What cannot be evaluated, such as ' +
           'a claim that is not there, denies; has(caller.claims.tenant) asks first.',
       ),
+    resource: resource.optional(),
   })
-  .refine((rows) => Object.values(rows).some((row) => row !== undefined), {
+  .refine(({ resource: _, ...rows }) => Object.values(rows).some((row) => row !== undefined), {
     message: 'an empty block lets every caller through: write what is needed, or leave `allow` out',
   })
   .describe('What a caller needs. Every row that is written must hold.')
@@ -91,7 +114,9 @@ export interface PolicyPlace {
 export interface AllowPolicy extends Policy {
   readonly blocks: readonly Block[]
   /** The decision that follows from what each row says; `decide` asks the rows themselves. */
-  conclude(verdictOf: (row: AllowRow) => Denial | undefined): Decision
+  conclude(verdictOf: (row: AllowRow) => Denial | Undecided | undefined): Decision
+  /** What its conditions may want to read, each thing once. */
+  readonly resources: readonly ResourceNeed[]
 }
 
 /** Rows of which all must hold, cheapest first. */
@@ -102,8 +127,8 @@ export interface Block {
 }
 
 export interface AllowRow extends Row {
-  /** The compiled `when` and what is answered when it does not hold, in the row that has one. */
-  readonly condition?: { readonly expression: Expression; readonly denial: Denial }
+  /** In the row that has one. */
+  readonly condition?: Condition
 }
 
 /** Something in an `allow` that cannot be used. */
@@ -137,17 +162,32 @@ export function createPolicies({ rolePermissions, credentials, onError }: Policy
 
   return {
     compile: function compileAllow(definition, { pointer: base = '', params } = {}) {
-      if (definition === undefined) return { blocks: [], decide: () => permit, conclude: () => permit }
+      if (definition === undefined) return { blocks: [], resources: [], decide: () => permit, conclude: () => permit }
       const mistakes: Mistake[] = []
       const report = (pointer: string) => (error: unknown) => onError?.({ pointer: `${base}${pointer}`, error })
-      const compileWhen: CompileWhen = (source, pointer) => {
-        try {
-          return when(compileExpression(source, { params }), pointer, report(pointer))
-        } catch (error) {
-          if (!(error instanceof InvalidExpression)) throw error
-          mistakes.push({ pointer: `${base}${pointer}`, message: error.message })
+      const complain = (pointer: string, message: string) => {
+        mistakes.push({ pointer: `${base}${pointer}`, message })
+      }
+      const compileWhen: CompileWhen = ({ when, resource }, pointer) => {
+        if (resource)
+          for (const message of mistakesOf(resource.get, params)) complain(`${pointer}/resource/get`, message)
+        if (when === undefined) {
+          if (resource) complain(`${pointer}/resource`, 'nothing decides about it: write `when`, or leave it out')
           return undefined
         }
+        const place = `${pointer}/when`
+        let expression: Expression
+        try {
+          expression = compileExpression(when, { params, resource: resource !== undefined })
+        } catch (error) {
+          if (!(error instanceof InvalidExpression)) throw error
+          complain(place, error.message)
+          return undefined
+        }
+        if (resource && !expression.asksResource)
+          complain(`${pointer}/resource`, '`when` does not speak of `resource`: leave it out, so that nothing is read')
+        const need = resource && { get: resource.get, cache: resource.cache ?? 0 }
+        return conditionRow({ expression, resource: need }, place, report(place))
       }
       const blocks = Array.isArray(definition)
         ? definition.map((one, index) => compileBlock(one, `/${index}`, permissionsOf, compileWhen))
@@ -167,7 +207,16 @@ export function compileAllow(
   return createPolicies(tools).compile(definition, place)
 }
 
-type CompileWhen = (source: string, pointer: string) => AllowRow | undefined
+type CompileWhen = (definition: BlockDefinition, pointer: string) => AllowRow | undefined
+
+/** What stands between braces in the path of a thing is a parameter of the route; unchecked where that is not known. */
+function mistakesOf(get: string, params: readonly string[] | undefined): readonly string[] {
+  return partReferences(get).flatMap(({ name, members }) => {
+    if (members.length === 0 && (!params || params.includes(name))) return []
+    const known = params && params.length > 0 ? `it has ${params.join(', ')}` : 'it has none'
+    return [`the route has no parameter {${[name, ...members].join('.')}}${params ? `; ${known}` : ''}`]
+  })
+}
 
 function compileBlock(
   definition: BlockDefinition,
@@ -180,32 +229,9 @@ function compileBlock(
   if (definition.permissions)
     rows.push(everyPermission(definition.permissions, `${pointer}/permissions`, permissionsOf))
   if (definition.scopes) rows.push(everyScope(definition.scopes, `${pointer}/scopes`))
-  const condition = definition.when === undefined ? undefined : compileWhen(definition.when, `${pointer}/when`)
+  const condition = compileWhen(definition, pointer)
   if (condition) rows.push(condition)
   return { pointer, rows }
-}
-
-/** The row of an expression. What cannot be evaluated denies. */
-function when(expression: Expression, pointer: string, report: (error: unknown) => void): AllowRow {
-  const denial: Denial = Object.freeze({
-    verdict: 'deny',
-    code: 'policy-denied',
-    row: pointer,
-    detail: 'A condition on the caller and the request does not hold.',
-  })
-  return {
-    pointer,
-    needs: 'a condition on the caller and the request',
-    condition: { expression, denial },
-    check: function checkExpression(question) {
-      try {
-        return expression.holds(question) ? undefined : denial
-      } catch (error) {
-        report(error)
-        return denial
-      }
-    },
-  }
 }
 
 /** All rows of a block, any block of a list. */
@@ -213,24 +239,44 @@ function decideBy(blocks: readonly Block[]): AllowPolicy {
   const alternatives = blocks.map((one) => one.rows.map((row) => row.needs).join(' and '))
   const detail = blocks.length > 1 ? `One of these is needed: ${alternatives.join('; or ')}.` : undefined
 
-  function conclude(verdictOf: (row: AllowRow) => Denial | undefined): Decision {
+  /**
+   * A block that permits ends it, whatever another one would still want to read: in which order they stand changes
+   * nothing. A row that cannot be told keeps its block from denying for good, and only then.
+   */
+  function conclude(verdictOf: (row: AllowRow) => Denial | Undecided | undefined): Decision {
     let nearest: Denial | undefined
     let furthest = -1
+    let needs: readonly ResourceNeed[] | undefined
     for (const { rows } of blocks) {
-      let denial: Denial | undefined
+      let verdict: Denial | Undecided | undefined
       let passed = 0
       for (; passed < rows.length; passed++) {
-        denial = verdictOf(rows[passed]!)
-        if (denial !== undefined) break
+        verdict = verdictOf(rows[passed]!)
+        if (verdict !== undefined) break
       }
-      if (denial === undefined) return permit
-      if (passed <= furthest) continue
-      furthest = passed
-      nearest = denial
+      if (verdict === undefined) return permit
+      if (verdict.verdict === 'undecided') needs = [...(needs ?? []), ...verdict.needs]
+      else if (verdict.problem ? !nearest?.problem : passed > furthest && !nearest?.problem) {
+        furthest = passed
+        nearest = verdict
+      }
     }
+    if (needs) return { verdict: 'undecided', needs }
     // The caller is told about the block it came nearest to, and what else would have done.
     return detail === undefined ? nearest! : { ...nearest!, detail }
   }
 
-  return { blocks, conclude, decide: (question) => conclude((row) => row.check(question)) }
+  const resources = new Map(
+    blocks.flatMap(({ rows }) =>
+      rows.flatMap(({ condition }) =>
+        condition?.resource ? [[condition.resource.get, condition.resource] as const] : [],
+      ),
+    ),
+  )
+  return {
+    blocks,
+    resources: [...resources.values()],
+    conclude,
+    decide: (question) => conclude((row) => row.check(question)),
+  }
 }

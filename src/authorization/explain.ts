@@ -1,8 +1,9 @@
 import type { ASTNode } from '@marcbachmann/cel-js'
 import type { AllowPolicy, AllowRow } from './allow.ts'
-import { childrenOf, type Expression, type Observe } from './expression.ts'
-import type { Decision, Question } from './policy.ts'
-import type { Denial } from './requirements.ts'
+import { ask, type Condition, readResource } from './condition.ts'
+import { childrenOf, type Observe } from './expression.ts'
+import type { Decision, Question, Resource } from './policy.ts'
+import type { Denial, Undecided } from './requirements.ts'
 
 /** Why a policy decides as it does: every row of every block, whether or not the decision needed it. */
 export interface Explanation {
@@ -25,6 +26,8 @@ export interface ExplainedRow {
   readonly needs: string
   /** What a caller is told when the row denies. */
   readonly detail?: string
+  /** The thing that the row may want to read, and what came of it. `unread`: nobody has asked for it. */
+  readonly resource?: { readonly get: string; readonly outcome: Resource['outcome'] | 'unread' }
   /** The expression of `when`, term by term. For operators: it shows claims and fields of the request. */
   readonly term?: Term
 }
@@ -44,23 +47,38 @@ export interface Term {
 
 /** Decides a question and shows the working, with the compiled rows and expressions that `decide` uses. Reports nothing to `onError`. */
 export function explainAllow(policy: AllowPolicy, question: Question): Explanation {
-  const denials = new Map<AllowRow, Denial>()
+  const verdicts = new Map<AllowRow, Denial | Undecided>()
   const blocks = policy.blocks.map(({ pointer, rows }): ExplainedBlock => {
     const explained = rows.map((row): ExplainedRow => {
-      const term = row.condition && trace(row.condition.expression, question)
-      const denial = row.condition ? (term?.value === true ? undefined : row.condition.denial) : row.check(question)
-      if (denial) denials.set(row, denial)
+      const { condition } = row
+      const verdict = condition ? quietly(condition, question) : row.check(question)
+      if (verdict) verdicts.set(row, verdict)
+      const need = condition?.resource
       return {
         pointer: row.pointer,
-        verdict: denial ? 'deny' : 'permit',
+        verdict: verdict?.verdict ?? 'permit',
         needs: row.needs,
-        ...(denial && { detail: denial.detail }),
-        ...(term && { term }),
+        ...(verdict?.verdict === 'deny' && { detail: verdict.detail }),
+        ...(need && { resource: { get: need.get, outcome: question.resources?.get(need.get)?.outcome ?? 'unread' } }),
+        ...(condition && { term: trace(condition, question) }),
       }
     })
-    return { pointer, verdict: explained.every((row) => row.verdict === 'permit') ? 'permit' : 'deny', rows: explained }
+    return { pointer, verdict: all(explained.map((row) => row.verdict)), rows: explained }
   })
-  return { decision: policy.conclude((row) => denials.get(row)), blocks }
+  return { decision: policy.conclude((row) => verdicts.get(row)), blocks }
+}
+
+function quietly(condition: Condition, question: Question): Denial | Undecided | undefined {
+  try {
+    return ask(condition, question)
+  } catch {
+    return condition.denial
+  }
+}
+
+function all(verdicts: readonly Decision['verdict'][]): Decision['verdict'] {
+  if (verdicts.includes('deny')) return 'deny'
+  return verdicts.includes('undecided') ? 'undecided' : 'permit'
 }
 
 /** An explanation as lines of text, one per row and term, indented: for terminals. */
@@ -72,9 +90,9 @@ export function formatTerm(term: Term, indent = ''): readonly string[] {
   ]
 }
 
-function trace(expression: Expression, question: Question): Term {
+function trace({ expression, resource }: Condition, question: Question): Term {
   const { source, tree } = expression
-  const observe = expression.observe(question)
+  const observe = expression.observe(question, resource && readResource(resource, question).read)
   const term = explain(tree, observe, source, false)
   return { ...term, text: source.trim() }
 }
@@ -206,6 +224,9 @@ function operandOf(node: ASTNode, source: string): Extent {
   }
 }
 
+/** Of a text, in UTF-16 code units: a thing may hold whole pages, and a thousand refusals are kept. */
+const longestShown = 1_000
+
 /** A value of the engine in JSON's types. */
 function plain(value: unknown, depth = 5): unknown {
   switch (typeof value) {
@@ -213,6 +234,8 @@ function plain(value: unknown, depth = 5): unknown {
       return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
     case 'number':
       return Number.isFinite(value) ? value : String(value)
+    case 'string':
+      return value.length > longestShown ? `${value.slice(0, longestShown)}…` : value
     case 'object':
       break
     default:

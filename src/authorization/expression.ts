@@ -1,6 +1,14 @@
 import type { ASTNode, Environment } from '@marcbachmann/cel-js'
 import type { Question } from './policy.ts'
-import { createEnvironment, type Evaluator, functionNames, type Scope, type ScopeOf, vocabulary } from './vocabulary.ts'
+import {
+  createEnvironment,
+  type Evaluator,
+  functionNames,
+  type ReadThing,
+  type Scope,
+  type ScopeOf,
+  vocabulary,
+} from './vocabulary.ts'
 
 /**
  * The expression of `when`: CEL (Common Expression Language), parsed and type-checked when the file is read.
@@ -12,10 +20,12 @@ export interface Expression {
   readonly source: string
   /** The parsed expression, for explanations. */
   readonly tree: ASTNode
+  /** Whether it speaks of `resource`. */
+  readonly asksResource: boolean
   /** Whether the expression yields `true`. Throws what went wrong while it was evaluated; whoever asks must deny. */
-  holds(question: Question): boolean
+  holds(question: Question, resource?: ReadThing): boolean
   /** Evaluates parts of `tree` over a question, with the engine and the compiled nodes that `holds` uses. */
-  observe(question: Question): Observe
+  observe(question: Question, resource?: ReadThing): Observe
 }
 
 /** The value of one node; throws as the evaluation does. */
@@ -32,6 +42,8 @@ export class InvalidExpression extends Error {
 export interface ExpressionOptions {
   /** The parameters of the route's template, when they are known: a misspelt one is then a mistake now, not a refusal later. */
   readonly params?: readonly string[] | undefined
+  /** Whether there is a thing to speak of. */
+  readonly resource?: boolean
 }
 
 export type CompileExpression = (source: string, options?: ExpressionOptions) => Expression
@@ -39,8 +51,18 @@ export type CompileExpression = (source: string, options?: ExpressionOptions) =>
 const longestSource = 4_000
 const deepestLoop = 2
 
-/** Throws `InvalidExpression`. One environment serves all expressions of a gateway. */
-export function createExpressions(scopeOf: ScopeOf, environment: Environment = createEnvironment()): CompileExpression {
+/** Throws `InvalidExpression`. All expressions of a gateway share what they are compiled in. */
+export function createExpressions(scopeOf: ScopeOf): CompileExpression {
+  const without = createCompiler(scopeOf, createEnvironment())
+  let withResource: CompileExpression | undefined
+  return function compileExpression(source, options = {}) {
+    if (!options.resource) return without(source, options)
+    withResource ??= createCompiler(scopeOf, createEnvironment({ resource: true }))
+    return withResource(source, options)
+  }
+}
+
+function createCompiler(scopeOf: ScopeOf, environment: Environment): CompileExpression {
   const observer = createObserver(environment)
   return function compileExpression(source, { params } = {}) {
     if (source.length > longestSource)
@@ -58,17 +80,17 @@ export function createExpressions(scopeOf: ScopeOf, environment: Environment = c
       )
     }
 
-    const scope = (question: Question) => scopeOf(question, facts.loops)
     return {
       source,
       tree: program.ast,
-      observe: (question) => observer(scope(question)),
-      holds: function holds(question) {
+      asksResource: facts.resource,
+      observe: (question, resource) => observer(scopeOf(question, facts.loops, resource)),
+      holds: function holds(question, resource) {
         // A key that is not there is an error object in the engine, ten times dearer with a stack that nobody reads.
         const limit = Error.stackTraceLimit
         Error.stackTraceLimit = 0
         try {
-          return program(scope(question)) === true
+          return program(scopeOf(question, facts.loops, resource)) === true
         } finally {
           Error.stackTraceLimit = limit
         }
@@ -123,11 +145,17 @@ const costs: ReadonlyMap<string, number> = new Map([
  * Loops multiply. Two over the longest lists are 10,000 steps, some 5 ms. What `split` yields is as long as the text, so
  * it may be run through by one loop and stands inside none. `loops` says whether there is any.
  */
-function inspect(source: string, tree: ASTNode, params: readonly string[] | undefined): { readonly loops: boolean } {
+function inspect(
+  source: string,
+  tree: ASTNode,
+  params: readonly string[] | undefined,
+): { readonly loops: boolean; readonly resource: boolean } {
   const names = new Set<string>()
+  let resource = false
 
   function visit(node: ASTNode): number {
     const children = childrenOf(node)
+    if (node.op === 'id' && node.args === 'resource') resource = true
     if (node.op === 'call' || node.op === 'rcall') {
       const [name] = node.args
       names.add(name)
@@ -160,7 +188,7 @@ function inspect(source: string, tree: ASTNode, params: readonly string[] | unde
   }
 
   visit(tree)
-  return { loops: [...names].some((name) => loopMacros.has(name)) }
+  return { loops: [...names].some((name) => loopMacros.has(name)), resource }
 }
 
 function calls(node: ASTNode, name: string): boolean {
@@ -227,6 +255,8 @@ interface EngineError {
 }
 
 function adviceOn(code: string, node: ASTNode | undefined): string {
+  if (code === 'unknown_variable' && node?.op === 'id' && node.args === 'resource')
+    return '; write beside `when` what is read: "resource": { "get": "/{id}" }'
   if (code === 'unknown_variable') return `; there are ${Object.keys(vocabulary).join(', ')}`
   if (code === 'no_matching_overload') return `; besides CEL's own functions there are ${functionNames.join(', ')}`
   if (code === 'limit_exceeded') return '; write a shorter expression, or several blocks'

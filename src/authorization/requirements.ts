@@ -1,5 +1,6 @@
 import type { Caller } from '../authentication/caller.ts'
-import { type Decision, type Policy, permit, type Question } from './policy.ts'
+import type { Unmet } from '../authentication/identify.ts'
+import type { Decision, Question } from './policy.ts'
 
 /**
  * One requirement of a policy: a row of `allow`, or the names in a Security Requirement Object.
@@ -10,10 +11,11 @@ export interface Row {
   readonly pointer: string
   /** What is needed, as the caller may read it; never the text of an expression. */
   readonly needs: string
-  check(question: Question): Denial | undefined
+  check(question: Question): Denial | Undecided | undefined
 }
 
 export type Denial = Extract<Decision, { verdict: 'deny' }>
+export type Undecided = Extract<Decision, { verdict: 'undecided' }>
 
 /** What a caller may do: its own permissions and those its roles bring along. */
 export type PermissionsOf = (caller: Caller) => readonly string[]
@@ -90,14 +92,14 @@ export function everyScope(scopes: readonly string[], pointer: string): Row {
 }
 
 /**
- * The names of one Security Requirement Object entry as a policy: OAuth scopes or roles, as the authenticator's `names` says.
- * `row` of a denial is the scheme's name as a JSON pointer: `/bearer`.
+ * The denial of a caller whom a scheme accepts without all the names that the requirement array asks for. Who else
+ * calls in the same request does not matter: the names are asked of that scheme. `row` is the scheme's name as a JSON
+ * pointer: `/bearer`.
  */
-export function compileNames(scheme: string, names: readonly string[], kind: 'scopes' | 'roles'): Policy {
-  if (names.length === 0) return { decide: () => permit }
+export function lackingNames({ scheme, kind, missing, needed }: Unmet): Denial {
   const pointer = `/${escapePointer(scheme)}`
-  const row = kind === 'scopes' ? everyScope([...names], pointer) : everyRole([...names], pointer)
-  return { decide: (question) => row.check(question) ?? permit }
+  if (kind === 'roles') return deny('insufficient-role', pointer, listed('role', missing))
+  return { ...deny('insufficient-scope', pointer, listed('scope', missing)), scopes: needed }
 }
 
 export function deny(code: Denial['code'], row: string, needs: string): Denial {

@@ -18,6 +18,7 @@ export const longestList = 100
 /** Longest text that `re2` and `glob` look at, in UTF-16 code units. */
 export const longestText = 4_096
 const deepestClaim = 20
+const deepestThing = 20
 
 const callerFields = {
   subject: 'string',
@@ -173,13 +174,22 @@ export class Scope {
   readonly #question: Question
   readonly #surroundings: Surroundings
   readonly #longest: number
+  readonly #read: ReadThing | undefined
+  #thing: unknown
   #request: RequestView | undefined
 
-  constructor(question: Question, caller: CallerView, surroundings: Surroundings, longest: number) {
+  constructor(
+    question: Question,
+    caller: CallerView,
+    surroundings: Surroundings,
+    longest: number,
+    read: ReadThing | undefined,
+  ) {
     this.caller = caller
     this.#question = question
     this.#surroundings = surroundings
     this.#longest = longest
+    this.#read = read
   }
 
   get request() {
@@ -191,6 +201,10 @@ export class Scope {
   }
   get route() {
     return new RouteView(this.#question.route.id)
+  }
+  get resource() {
+    this.#thing ??= asThing(this.#read!(), this.#longest, deepestThing)
+    return this.#thing
   }
 }
 
@@ -206,8 +220,11 @@ interface Surroundings {
   readonly wallClock: WallClock
 }
 
+/** Gives `resource`, or throws why there is none. */
+export type ReadThing = () => unknown
+
 /** Builds the scope of a question. `looping` says whether the expression may run through lists. */
-export type ScopeOf = (question: Question, looping: boolean) => Scope
+export type ScopeOf = (question: Question, looping: boolean, resource?: ReadThing) => Scope
 
 export function createScopes(permissionsOf: PermissionsOf, credentials: readonly CredentialLocation[] = []): ScopeOf {
   const named = (where: CredentialLocation['in']) =>
@@ -226,7 +243,7 @@ export function createScopes(permissionsOf: PermissionsOf, credentials: readonly
   const plain = new WeakMap<Caller, CallerView>()
   const looped = new WeakMap<Caller, CallerView>()
 
-  return function scopeOf(question, looping) {
+  return function scopeOf(question, looping, resource) {
     const views = looping ? looped : plain
     const longest = looping ? longestList : Number.POSITIVE_INFINITY
     let view = views.get(question.caller)
@@ -234,7 +251,7 @@ export function createScopes(permissionsOf: PermissionsOf, credentials: readonly
       view = new CallerView(question.caller, permissionsOf(question.caller), longest)
       views.set(question.caller, view)
     }
-    return new Scope(question, view, surroundings, longest)
+    return new Scope(question, view, surroundings, longest, resource)
   }
 }
 
@@ -265,8 +282,8 @@ function createWallClock(): WallClock {
   }
 }
 
-/** The environment that expressions are parsed and type-checked in. */
-export function createEnvironment(): Environment {
+/** The environment that expressions are parsed and type-checked in. `resource`: whether there is a thing to speak of. */
+export function createEnvironment({ resource = false }: { readonly resource?: boolean } = {}): Environment {
   const environment = new Environment({
     limits: { maxAstNodes: 300, maxDepth: 24, maxListElements: 100, maxMapEntries: 100, maxCallArguments: 8 },
   })
@@ -279,6 +296,7 @@ export function createEnvironment(): Environment {
     .registerVariable('request', 'sallyport.Request')
     .registerVariable('service', 'sallyport.Service')
     .registerVariable('route', 'sallyport.Route')
+  if (resource) environment.registerVariable('resource', 'dyn')
   for (const [name, digest] of Object.entries(literalFunctions)) {
     environment.registerFunction(`${name}(ast, ast): bool`, literalFunction(name, digest))
   }
@@ -392,6 +410,42 @@ function asValue(value: unknown, longest: number, depth: number): unknown {
   if (depth < 0) throw new Error(`claims nested deeper than ${deepestClaim} levels are not looked at`)
   if (Array.isArray(value)) return bounded(value, longest).map((item) => asValue(item, longest, depth - 1))
   return asMap(value, longest, depth)
+}
+
+/**
+ * An object of a thing that was read, looked at member by member as the expression asks: a long list in a thing does not
+ * keep a loop over another one from running.
+ */
+class ThingMap extends Map<string, unknown> {
+  readonly #longest: number
+  readonly #depth: number
+
+  constructor(object: object, longest: number, depth: number) {
+    super(bounded(Object.entries(object), longest))
+    this.#longest = longest
+    this.#depth = depth
+  }
+
+  override get(key: string): unknown {
+    return asThing(super.get(key), this.#longest, this.#depth)
+  }
+  override *entries(): MapIterator<[string, unknown]> {
+    for (const key of this.keys()) yield [key, this.get(key)]
+  }
+  override [Symbol.iterator](): MapIterator<[string, unknown]> {
+    return this.entries()
+  }
+  // The engine knows a map by its constructor.
+  static {
+    Object.defineProperty(ThingMap.prototype, 'constructor', { value: Map })
+  }
+}
+
+function asThing(value: unknown, longest: number, depth: number): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (depth < 0) throw new Error(`a thing nested deeper than ${deepestThing} levels is not looked at`)
+  if (Array.isArray(value)) return bounded(value, longest).map((item) => asThing(item, longest, depth - 1))
+  return new ThingMap(value, longest, depth - 1)
 }
 
 /** A parameter sent twice becomes a list, which no `map<string, string>` yields: asking for it is an error, and denies. */

@@ -1,16 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
-import { createExplain, inquiry } from '../gateway/explain.ts'
-import type { Explanation } from '../gateway/explanation.ts'
-import { createTracing } from '../http/trace-context.ts'
-import { createVia } from '../http/via.ts'
-import { silent } from '../telemetry/log.ts'
-import { assemble } from './assemble.ts'
+import { type Inquiry, inquiry } from '../gateway/explain.ts'
 import { type Command, parseOptions, UsageError } from './command.ts'
 import { formatExplanation } from './format-explanation.ts'
+import { look } from './look.ts'
 
 /** What the gateway would do with a request, and why. Nothing listens, and no service is asked anything. */
 export const explain: Command = {
@@ -22,36 +17,28 @@ export const explain: Command = {
     '--claims FILE            without a token: { "sub": …, "roles": […] }, judged like the claims of one,',
     '                         or { "subject": …, "roles": […] }, a caller as policies see it; JSON itself will do',
     '--scheme NAME            the security scheme that the claims stand for',
+    '--resource FILE          what the service would answer where allow.resource reads a thing; JSON itself will do,',
+    '                         null for a thing that the caller is not shown',
     '--address ADDRESS        where the connection comes from; 127.0.0.1 if left out',
-    'Exit code 0 when the request would go through, 1 when it would be refused.',
+    'Exit code 0 when the request would go through, 1 when it would be refused or cannot be told.',
   ],
   async run(words, { config, json }, { environment, out }) {
     const asked = await readInquiry(words)
-    const definition = withoutTraffic(await loadDefinition(config, environment))
-    const options = { config, port: definition.gateway.listen.port, log: silent, now: Date.now }
-    const assembly = await assemble(definition, { ...options, ephemeral: !hasStore(definition) })
-    let explanation: Explanation
-    try {
-      const ask = createExplain({
-        now: Date.now,
-        id: () => 'explained',
-        trace: createTracing(randomBytes),
-        via: createVia('explained'),
-      })
-      explanation = await ask(assembly.live.current, asked)
-    } finally {
-      await assembly.close()
-    }
+    const definition = withoutDocuments(await loadDefinition(config, environment))
+    const explanation = await look(definition, { config, ephemeral: !hasStore(definition) }, ({ explain }) =>
+      explain(asked),
+    )
     out(json ? JSON.stringify(explanation) : formatExplanation(explanation))
-    return explanation.outcome === 'refused' || explanation.outcome === 'sign-in' ? 1 : 0
+    return ['refused', 'sign-in', 'undecided'].includes(explanation.outcome) ? 1 : 0
   },
 }
 
-async function readInquiry(words: readonly string[]) {
+async function readInquiry(words: readonly string[]): Promise<Inquiry> {
   const { values, positionals } = parseOptions(words, {
     token: { type: 'string' },
     claims: { type: 'string' },
     scheme: { type: 'string' },
+    resource: { type: 'string' },
     header: { type: 'string', multiple: true, short: 'H' },
     address: { type: 'string' },
   })
@@ -75,7 +62,8 @@ async function readInquiry(words: readonly string[]) {
     method,
     path,
     headers,
-    ...(values.claims !== undefined && { claims: await readClaims(values.claims) }),
+    ...(values.claims !== undefined && { claims: await readJson('--claims', values.claims) }),
+    ...(values.resource !== undefined && { resource: await readJson('--resource', values.resource) }),
     ...(values.scheme !== undefined && { scheme: values.scheme }),
     ...(values.address !== undefined && { address: values.address }),
   })
@@ -83,21 +71,21 @@ async function readInquiry(words: readonly string[]) {
   throw new UsageError(parsed.error.issues.map(({ path, message }) => `${path.join(' ')}: ${message}`).join('; '))
 }
 
-/** A file of claims, or the object itself. */
-async function readClaims(text: string): Promise<unknown> {
-  const written = text.trimStart().startsWith('{')
+/** What stands in a file, or the value itself. */
+async function readJson(option: string, text: string): Promise<unknown> {
+  const written = /^\s*(?:[[{"]|null\s*$)/.test(text)
   try {
     return JSON.parse(written ? text : await readFile(text, 'utf8'))
   } catch (error) {
-    throw new UsageError(`--claims is the path of a JSON file, or JSON: ${(error as Error).message}`)
+    throw new UsageError(`${option} is the path of a JSON file, or JSON: ${(error as Error).message}`)
   }
 }
 
-/** Documents are read only where they decide what is exposed, and no instance is asked how it is. */
-function withoutTraffic(definition: Definition): Definition {
+/** Documents are read only where they decide what is exposed. */
+function withoutDocuments(definition: Definition): Definition {
   return {
     ...definition,
-    services: definition.services.map(({ health: _, ...service }) => ({
+    services: definition.services.map((service) => ({
       ...service,
       openapi: service.expose === 'documented' ? service.openapi : false,
     })),

@@ -10,11 +10,11 @@ import type {
   Explanation,
 } from '../gateway/explanation.ts'
 
-const marks = { passed: '✓', failed: '✗', unreached: '·', permit: '✓', deny: '✗' } as const
+const marks = { passed: '✓', failed: '✗', unreached: '·', permit: '✓', deny: '✗', undecided: '?' } as const
 
 /** An explanation for a person at a terminal: the answer first, then what led to it, in the order it was found. */
 export function formatExplanation(explanation: Explanation): string {
-  const { request, outcome, problem, route, authentication, authorization, forward, composition } = explanation
+  const { request, outcome, problem, shadow, route, authentication, authorization, forward, composition } = explanation
   const target = request.query === undefined ? request.path : `${request.path}?${request.query}`
   const answer = {
     forwarded: 'is forwarded',
@@ -22,10 +22,17 @@ export function formatExplanation(explanation: Explanation): string {
     answered: 'is answered by the gateway itself',
     'sign-in': 'is sent to /login, where a session begins; a script is refused',
     composed: 'is composed of what the requests below bring',
+    undecided: 'depends on a thing of the service that was not read: say what it is with --resource',
   }[outcome]
   return [
     `${request.method} ${target} ${answer}`,
     ...(problem ? [`  ${problem.detail}${problem.row === undefined ? '' : ` (${problem.row})`}`] : []),
+    ...(shadow
+      ? [
+          `  would be refused (shadow): ${shadow.status} ${shadow.code}`,
+          `  ${shadow.detail}${shadow.row === undefined ? '' : ` (${shadow.row})`}`,
+        ]
+      : []),
     ...section('route', route && routeLines(route)),
     ...section('caller', authentication && authenticationLines(authentication)),
     ...section('allow', authorization && authorizationLines(authorization)),
@@ -33,6 +40,13 @@ export function formatExplanation(explanation: Explanation): string {
     ...(composition?.parts ?? []).flatMap(partLines),
   ].join('\n')
 }
+
+const readings = {
+  read: 'read',
+  hidden: 'not shown to the caller',
+  failed: 'could not be read',
+  unread: 'not read',
+} as const
 
 function partLines({ name, optional, needs, explanation }: ExplainedPart): readonly string[] {
   const title = `PART ${name}${optional ? ', optional' : ''}`
@@ -109,10 +123,11 @@ function alternativeLine({ requirement, verdict, missing }: ExplainedAlternative
 
 function authorizationLines({ policies }: ExplainedAuthorization): readonly string[] {
   if (policies.length === 0) return ['nothing more is asked of the caller']
-  return policies.flatMap(({ blocks }) =>
+  return policies.flatMap(({ shadow, blocks }) =>
     blocks.flatMap(({ pointer, rows }) =>
-      rows.flatMap(({ pointer: row, verdict, needs, term }) => [
-        `${marks[verdict]} ${row.slice(pointer.length + 1)}${blocks.length > 1 ? ` of block ${pointer.slice(1)}` : ''}: ${needs}`,
+      rows.flatMap(({ pointer: row, verdict, needs, resource, term }) => [
+        `${marks[verdict]} ${row.slice(pointer.length + 1)}${blocks.length > 1 ? ` of block ${pointer.slice(1)}` : ''}: ${needs}${shadow ? ' (shadow: refuses nobody)' : ''}`,
+        ...(resource ? [`    resource  GET ${resource.get}: ${readings[resource.outcome]}`] : []),
         ...(term ? formatTerm(term, '    ') : []),
       ]),
     ),

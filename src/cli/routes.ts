@@ -1,6 +1,8 @@
+import type { AllowDefinition } from '../authorization/allow.ts'
 import { splitMatch } from '../config/check.ts'
 import { loadDefinition } from '../config/load.ts'
 import type { Definition, LimitsDefinition, RouteDefinition, ServiceDefinition } from '../config/schema.ts'
+import { enforcementOf } from '../gateway/enforcement.ts'
 import { type Command, UsageError } from './command.ts'
 
 export interface RouteRow {
@@ -35,14 +37,14 @@ export function tableOf(definition: Definition): readonly RouteRow[] {
 
 function rowOf(definition: Definition, service: ServiceDefinition, route: RouteDefinition | undefined): RouteRow {
   const { method, template } = route ? splitMatch(route.match) : { method: '*', template: '/*' }
-  const security = route?.security ?? service.security ?? definition.security ?? []
-  const inherited = route?.override || route?.security?.length === 0 ? undefined : service.allow
+  const { security, namesInShadow, allows } = enforcementOf(definition, service, route)
   return {
     method,
     path: `${service.path === '/' ? '' : service.path}${template}`,
     service: service.name,
-    security: security.length === 0 ? 'public' : security.map(alternative).join(' | '),
-    allow: [inherited, route?.allow].flatMap((allow) => (allow ? [describeAllow(allow)] : [])).join(' and '),
+    security:
+      security.length === 0 ? 'public' : `${security.map(alternative).join(' | ')}${namesInShadow ? ' (shadow)' : ''}`,
+    allow: allows.map(({ allow, shadow }) => `${describeAllow(allow)}${shadow ? ' (shadow)' : ''}`).join(' and '),
     limits: describeLimits({ ...definedOnly(service.limits), ...definedOnly(route?.limits) }),
   }
 }
@@ -54,13 +56,13 @@ function alternative(set: Readonly<Record<string, readonly string[]>>): string {
   return parts.length === 0 ? 'anonymous' : parts.join('+')
 }
 
-function describeAllow(allow: NonNullable<ServiceDefinition['allow']>): string {
+function describeAllow(allow: AllowDefinition): string {
   const blocks = Array.isArray(allow) ? allow : [allow]
   return blocks
     .map((block) =>
       Object.entries(block)
         .filter(([, value]) => value !== undefined)
-        .map(([row, value]) => `${row} ${Array.isArray(value) ? value.join(',') : String(value)}`)
+        .map(([row, value]) => `${row} ${textOf(value!)}`)
         .join(' & '),
     )
     .join(' | ')
@@ -93,6 +95,11 @@ function durationText(milliseconds: number): string {
 
 function definedOnly(limits: LimitsDefinition | undefined): LimitsDefinition {
   return Object.fromEntries(Object.entries(limits ?? {}).filter(([, value]) => value !== undefined))
+}
+
+function textOf(value: string | readonly string[] | { readonly get: string }): string {
+  if (typeof value === 'string') return value
+  return 'get' in value ? `GET ${value.get}` : value.join(',')
 }
 
 function formatTable(rows: readonly RouteRow[]): string {

@@ -9,6 +9,7 @@ import { drift } from './drift.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
 import { keys } from './keys.ts'
+import { matrix } from './matrix.ts'
 import { routes } from './routes.ts'
 import { startCommand } from './start.ts'
 import { users } from './users.ts'
@@ -21,6 +22,7 @@ const commands: Readonly<Record<string, Command>> = {
   docs,
   drift,
   explain,
+  matrix,
   keys,
   users,
 }

@@ -107,6 +107,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     checkTargets(service.data, path, value, complain)
     checkRoutes(service.data, [...path, 'routes'], complain)
     checkForward(service.data, path, complain)
+    checkShadow(service.data, value['security'], path, complain)
     checkPolicies(service.data, path, compile, complain)
   }
   checkCompositions(value['compositions'], names, taken, complain)
@@ -346,6 +347,39 @@ function checkForward({ forward, routes }: ServiceDefinition, path: Path, compla
         )
     }
   }
+}
+
+/** What is only tried must be something, and trying it must not take away what is enforced. */
+function checkShadow(service: ServiceDefinition, root: unknown, path: Path, complain: Complain): void {
+  const inherited = service.security ?? parts.security.safeParse(root).data ?? []
+  for (const [index, route] of service.routes.entries()) {
+    if (route.enforce !== 'shadow') continue
+    const at: Path = [...path, 'routes', index]
+    if (!route.allow && !namesAnything(route.security ?? [])) {
+      complain(
+        [...at, 'enforce'],
+        'the route writes nothing that could be tried, and what its service asks for stays in force: write an `allow`',
+      )
+    }
+    if (route.security && namesAnything(inherited) && service.enforce !== 'shadow' && !route.override) {
+      complain(
+        [...at, 'security'],
+        'this stands instead of names that are enforced, and in shadow neither would be: write the roles in `allow`, or "override": true if that is meant',
+      )
+    }
+  }
+  const written = [service, ...service.routes]
+  if (service.enforce === 'shadow' && !namesAnything(inherited) && !written.some(asksForMore))
+    complain([...path, 'enforce'], 'nothing here could be tried: who calls is asked for all the same; write an `allow`')
+}
+
+function asksForMore({ allow, security }: Pick<ServiceDefinition, 'allow' | 'security'>): boolean {
+  return allow !== undefined || namesAnything(security ?? [])
+}
+
+/** Whether any alternative asks for more than somebody: for roles or scopes. */
+export function namesAnything(security: readonly Readonly<Record<string, readonly string[]>>[]): boolean {
+  return security.some((alternative) => Object.values(alternative).some((names) => names.length > 0))
 }
 
 /** `GET /{id}` → method and template; a path alone is for every method, written `*`. */

@@ -167,10 +167,20 @@ const invalidCredentials = z
       '"anonymous" goes on as a guest and says so in Auth-Status.',
   )
 
+const enforce = z
+  .enum(['on', 'shadow'])
+  .describe(
+    'Whether `allow` and the names in `security` refuse. "shadow": who calls must still be known, but what they may not ' +
+      'do is let through, counted, logged and kept for explanations, so that a policy can be tried on live traffic. What ' +
+      'is in shadow is left out of the published document. At a route it is about what the route itself writes; "on" ' +
+      'there also puts in force what its service tries. Default: "on".',
+  )
+
 /** What a route may say otherwise than its service. */
 const perRoute = {
   security: security.optional(),
   allow: allow.optional(),
+  enforce: enforce.optional(),
   invalidCredentials: invalidCredentials.optional(),
   forward: forward.optional(),
   limits: limits.optional(),

@@ -9,7 +9,7 @@ import type { KeyRing } from '../authentication/key-ring.ts'
 import type { Sessions } from '../authentication/session.ts'
 import { createStaticKeys } from '../authentication/static-keys.ts'
 import type { TokenIssuer } from '../authentication/token-issuer.ts'
-import { type AllowDefinition, createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
+import { createPolicies, type Policies, type PolicyFailure } from '../authorization/allow.ts'
 import { propagators } from '../catalogue.ts'
 import { ownPaths, splitMatch } from '../config/check.ts'
 import type {
@@ -32,6 +32,7 @@ import type { Limiters } from '../throttling/limiter.ts'
 import { createPlanOf } from '../throttling/plans.ts'
 import { createPlans, createRateLimits, type Plans, type RateLimitDefinitions } from '../throttling/rate-limits.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { enforcementOf, type WrittenAllow, withoutNames } from './enforcement.ts'
 import type { Limits, Route, Service } from './gateway.ts'
 import { publishedAllow, publishedNeeds } from './published-allow.ts'
 import { Router } from './router.ts'
@@ -195,12 +196,14 @@ function compileRoute(
 ): Route {
   const { authenticators, crossing } = common
   const base = service.definition
-  const security = exception?.security ?? base.security ?? definition.security ?? []
+  const { security, namesInShadow, allows } = enforcementOf(definition, base, exception)
   const forward = { ...base.forward, ...exception?.forward }
   const propagator = common.propagator(forward.credentials ?? { type: 'passthrough' })
   const identity = forward.identity ?? true
   const headers = { ...base.forward?.headers, ...exception?.forward?.headers }
-  const allows = allowsOf(base, exception, security.length === 0)
+  const compileAll = (written: readonly WrittenAllow[]) =>
+    written.map(({ allow, pointer }) => common.policies.compile(allow, { pointer }))
+  const [enforced, tried] = [allows.filter(({ shadow }) => !shadow), allows.filter(({ shadow }) => shadow)]
   const compiled = compileSecurity(
     security,
     authenticators,
@@ -210,20 +213,24 @@ function compileRoute(
   const unchecked = compiled.public && propagator.unchecked
   const { covers, ...crossed } = crossing(owned, unchecked)
   const checks = exception?.validate ?? base.validate
-  const policies = allows.map(({ allow, pointer }) => common.policies.compile(allow, { pointer }))
+  const policies = compileAll(enforced)
+  const declared = namesInShadow ? withoutNames(security) : security
   const { docs } = definition.gateway
   return {
     id: exception ? idOf(service, exception) : service.name,
     service,
     ...(exception && { match: exception.match }),
     security: compiled,
-    declaredSecurity: security,
+    declaredSecurity: declared,
     policies,
+    ...((namesInShadow || tried.length > 0) && {
+      shadow: { names: namesInShadow, policies: compileAll(tried), security },
+    }),
     publishedAllow: publishedAllow(
-      allows.map(({ allow }) => allow),
+      enforced.map(({ allow }) => allow),
       docs,
     ),
-    publishedNeeds: publishedNeeds({ declared: security, authenticators: compiled.authenticators, policies }, docs),
+    publishedNeeds: publishedNeeds({ declared, authenticators: compiled.authenticators, policies }, docs),
     propagator,
     writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
     staticFields: Object.entries(headers).flat(),
@@ -269,20 +276,6 @@ interface CompiledLimits extends Limits {
 
 interface LimitTools extends Pick<RouteTools, 'limiters' | 'concurrency'> {
   readonly plans: Plans | undefined
-}
-
-/** A route tightens what its service allows; it replaces it only when it says so, or when it is public and asks nobody. */
-function allowsOf(
-  service: ServiceDefinition,
-  exception: RouteDefinition | undefined,
-  isPublic: boolean,
-): readonly { readonly allow: AllowDefinition; readonly pointer: string }[] {
-  const inherited = exception && (exception.override || (isPublic && exception.security)) ? undefined : service.allow
-  const place = `/services/${service.name}`
-  return [
-    ...(inherited ? [{ allow: inherited, pointer: `${place}/allow` }] : []),
-    ...(exception?.allow ? [{ allow: exception.allow, pointer: `${place}/routes/${exception.match}/allow` }] : []),
-  ]
 }
 
 /**

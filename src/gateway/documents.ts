@@ -157,7 +157,8 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     const known = tables.get(service)
     if (known?.document === document) return known.table
     const { prefix } = services.find(({ name }) => name === service)!
-    const table = new Router<DocumentedOperation>({ caseSensitive: true })
+    // In OpenAPI a "*" is a "*".
+    const table = new Router<DocumentedOperation>({ caseSensitive: true, tails: false })
     for (const [index, { method, path, variant }] of document.operations.entries())
       if (!variant) table.add(method, prefix + path, { document, index })
     tables.set(service, { document, table })

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type Identification, IdentificationRefused, identify, type Verdict } from '../authentication/identify.ts'
 import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import { explainAllow } from '../authorization/explain.ts'
+import type { Decision, Question, Resource } from '../authorization/policy.ts'
 import { ownPaths } from '../config/check.ts'
 import { preflightOf } from '../http/cross-origin.ts'
 import { createFields } from '../http/fields.ts'
@@ -12,7 +13,7 @@ import { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import { type Composition, compositionParams } from './compositions.ts'
 import { admitUpgrade, refuseForgery } from './cross-site.ts'
-import { decide, type Identified, parametersOf, questionOf, refusalOf } from './decide.ts'
+import { enforced, type Identified, inShadow, parametersOf, questionOf, type Resources, refusalOf } from './decide.ts'
 import type {
   ExplainedAlternative,
   ExplainedAuthentication,
@@ -30,6 +31,7 @@ import { findRoute } from './find-route.ts'
 import type { Gateway, Route } from './gateway.ts'
 import { createMask, type Mask } from './mask.ts'
 import { type Origin, type OutboundTools, outboundFields, outboundTarget } from './outbound.ts'
+import { hasThing } from './resources.ts'
 import type { Found } from './router.ts'
 import { maySignIn, showsNothing } from './sign-in.ts'
 import { type Simulation, simulate } from './simulate.ts'
@@ -64,6 +66,13 @@ export const inquiry = z.strictObject({
     .refine((text) => isIP(text) !== 0, 'an address is IPv4 or IPv6, without a port')
     .default('127.0.0.1')
     .describe('Where the connection comes from. Default: 127.0.0.1.'),
+  resource: z
+    .unknown()
+    .optional()
+    .describe(
+      'The thing that `allow.resource` would read, since nothing is sent: the JSON that the service would answer with, ' +
+        'or null when it would show the caller none.',
+    ),
 })
 export type Inquiry = z.input<typeof inquiry>
 
@@ -134,7 +143,11 @@ export function createExplain(tools: ExplainTools): Explain {
     const ended = explained.find(({ optional, explanation }) => !optional && explanation?.problem)
     return {
       ...progress,
-      outcome: ended ? 'refused' : 'composed',
+      outcome: ended
+        ? 'refused'
+        : explained.some(({ optional, explanation }) => !optional && explanation?.outcome === 'undecided')
+          ? 'undecided'
+          : 'composed',
       ...(ended?.explanation?.problem && { problem: ended.explanation.problem }),
       composition: { id, parts: explained },
     }
@@ -170,9 +183,11 @@ export function createExplain(tools: ExplainTools): Explain {
 
       step = 'authorize'
       const state = { head: shown, identification, route, found }
-      const { decision, authorization } = authorizationOf(state, tools.now())
+      const { decision, shadow, authorization } = authorizationOf(state, tools.now(), resourcesOf(asked, found))
       progress.authorization = authorization
       if (decision.verdict === 'deny') throw refusalOf(decision, route, identification)
+      if (decision.verdict === 'undecided') return { ...progress, outcome: 'undecided' }
+      if (shadow.verdict === 'deny') progress.shadow = problemOf(refusalOf(shadow, route, identification), step)
 
       step = 'forward'
       progress.forward = await forwardOf(state, tools, mask)
@@ -195,28 +210,62 @@ export interface Refused {
   readonly problem: Problem
   readonly found?: Found<Route> | undefined
   readonly identification?: Identification | undefined
+  /** What was read to decide. */
+  readonly resources?: Resources | undefined
 }
 
 /** Why a request was refused, from what its steps have left: nothing is verified again. */
-export function explainRefusal({ gateway, head, problem, found, identification }: Refused, now: number): Explanation {
-  const mask = createMask(gateway.authenticators)
+export function explainRefusal(
+  { gateway, head, problem, found, identification, resources }: Refused,
+  now: number,
+): Explanation {
   const route = found?.value
   const verdicts = problem instanceof IdentificationRefused ? problem.verdicts : identification?.verdicts
-  const { query, ...request } = requestOf(head, mask)
   return {
     at: new Date(now).toISOString(),
     outcome: 'refused',
-    // Nobody asked to have this one kept: the names of the parameters are enough.
-    request: { ...request, ...(query !== undefined && { query: query.replace(/=[^&]*/g, '=…') }) },
+    request: keptRequestOf(gateway, head),
     problem: problemOf(problem, stepOf(problem, { found, identification })),
     ...(found && { route: routeOf(gateway, found, head) }),
     ...(route && verdicts && { authentication: authenticationOf(route, identification, verdicts, {}) }),
     ...(found &&
       identification &&
       problem.status !== 429 && {
-        authorization: authorizationOf({ head, identification, route: found.value, found }, now).authorization,
+        authorization: authorizationOf({ head, identification, route: found.value, found }, now, resources)
+          .authorization,
       }),
   }
+}
+
+/** A request that went on although what is in shadow would have refused it. */
+export interface Tried extends Required<Pick<Refused, 'gateway' | 'head'>> {
+  readonly refusal: Problem
+  readonly found: Found<Route>
+  readonly identification: Identification
+  readonly resources: Resources | undefined
+}
+
+/** Why what is in shadow would have refused a request. */
+export function explainShadow(
+  { gateway, head, refusal, found, identification, resources }: Tried,
+  now: number,
+): Explanation {
+  const state = { head, identification, route: found.value, found }
+  return {
+    at: new Date(now).toISOString(),
+    outcome: 'forwarded',
+    request: keptRequestOf(gateway, head),
+    shadow: problemOf(refusal, 'authorize'),
+    route: routeOf(gateway, found, head),
+    authentication: authenticationOf(found.value, identification, identification.verdicts, {}),
+    authorization: authorizationOf(state, now, resources).authorization,
+  }
+}
+
+/** Nobody asked to have this one kept: the names of the parameters are enough. */
+function keptRequestOf(gateway: Gateway, head: RequestHead): Explanation['request'] {
+  const { query, ...request } = requestOf(head, createMask(gateway.authenticators))
+  return { ...request, ...(query !== undefined && { query: query.replace(/=[^&]*/g, '=…') }) }
 }
 
 function stepOf(problem: Problem, { found, identification }: Pick<Refused, 'found' | 'identification'>) {
@@ -323,7 +372,7 @@ async function stepsOf({ security }: Route, head: RequestHead, simulation: Simul
 }
 
 function authenticationOf(
-  { security, declaredSecurity }: Route,
+  { security, declaredSecurity, shadow }: Route,
   identification: Identification | undefined,
   verdicts: readonly Verdict[],
   { steps, simulation }: { readonly steps?: Steps; readonly simulation?: Simulation | undefined },
@@ -332,10 +381,10 @@ function authenticationOf(
   return {
     asks: security.public ? 'nobody' : security.anonymous ? 'anybody' : 'somebody',
     schemes: verdicts.map((verdict) => schemeOf(security, verdict, steps, simulation)),
-    alternatives: alternativesOf(security, declaredSecurity, identification, verdicts),
+    alternatives: alternativesOf(security, shadow?.security ?? declaredSecurity, identification, verdicts),
     ...(status && { status }),
     ...(caller && { caller: callerOf(caller) }),
-    ...(unmet && { unmet }),
+    ...(unmet && { unmet: { scheme: unmet.scheme, kind: unmet.kind, missing: unmet.missing } }),
   }
 }
 
@@ -403,21 +452,47 @@ function callerOf(caller: Identification['caller']): ExplainedCaller {
   }
 }
 
-function authorizationOf(state: Identified, now: number) {
-  const { identification, route } = state
-  const question = questionOf(state, now)
-  const explained = route.policies.map((policy) => explainAllow(policy, question))
-  // The same decision over the same rows, but a condition that cannot be evaluated raises no alarm because we look.
-  const decision = decide(
-    identification,
-    explained.map((one) => ({ decide: () => one.decision })),
-    question,
+/** What was handed in stands for whatever the route would read; null for what the service would not show. */
+function resourcesOf({ resource }: Asked, found: Found<Route>): Resources {
+  const { policies, shadow } = found.value
+  const needs = [...policies, ...(shadow?.policies ?? [])].flatMap(({ resources }) => resources)
+  return new Map(
+    needs.flatMap((need): [string, Resource][] => {
+      if (!hasThing(found, need) || resource === null) return [[need.get, { outcome: 'hidden' }]]
+      return resource === undefined ? [] : [[need.get, { outcome: 'read', value: resource }]]
+    }),
   )
+}
+
+function authorizationOf(state: Identified, now: number, resources: Resources | undefined) {
+  const { route } = state
+  const unread = questionOf(state, now)
+  const read: Question = { ...unread, resources }
+  const explain = (policies: Route['policies']) => {
+    const explained = policies.map((policy) => explainAllow(policy, read))
+    const reads = resources && resources.size > 0 && policies.some((policy) => policy.resources.length > 0)
+    // As in `rule`: what is decided without a thing is decided before it is read.
+    const before = reads ? policies.map((policy) => explainAllow(policy, unread)) : explained
+    return { explained, before }
+  }
+  const holding = explain(route.policies)
+  const tried = explain(route.shadow?.policies ?? [])
+  const settle = (ask: typeof enforced, { explained, before }: typeof holding): Decision => {
+    // The same decision over the same rows, but a condition that cannot be evaluated raises no alarm because we look.
+    const told = (all: typeof explained) => all.map(({ decision }) => ({ decide: () => decision }))
+    const decision = ask({ ...state, policies: told(before) }, unread)
+    return decision.verdict === 'undecided' ? ask({ ...state, policies: told(explained) }, read) : decision
+  }
+  const decision = settle(enforced, holding)
+  const shadow = settle(inShadow, tried)
   const authorization: ExplainedAuthorization = {
     verdict: decision.verdict,
-    policies: explained.map(({ decision: { verdict }, blocks }) => ({ verdict, blocks })),
+    policies: [
+      ...holding.explained.map(({ decision: { verdict }, blocks }) => ({ verdict, blocks })),
+      ...tried.explained.map(({ decision: { verdict }, blocks }) => ({ verdict, shadow: true as const, blocks })),
+    ],
   }
-  return { decision, authorization }
+  return { decision, shadow, authorization }
 }
 
 async function forwardOf(state: Identified, tools: OutboundTools, mask: Mask): Promise<ExplainedForward> {

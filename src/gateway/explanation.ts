@@ -2,6 +2,7 @@ import type { Authentication, CredentialLocation } from '../authentication/authe
 import type { AuthenticationStatus } from '../authentication/identify.ts'
 import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import type { ExplainedBlock } from '../authorization/explain.ts'
+import type { Decision } from '../authorization/policy.ts'
 import type { SecurityRequirement } from '../openapi/document.ts'
 import type { Origin } from './outbound.ts'
 
@@ -15,12 +16,15 @@ export interface Explanation {
   readonly at: string
   /**
    * `answered`: by an endpoint of the gateway itself. `sign-in`: a person is sent to where a session begins; `problem`
-   * says what a script would be told. `composed`: of the answers to the requests in `composition`.
+   * says what a script would be told. `composed`: of the answers to the requests in `composition`. `undecided`: it hangs
+   * on a thing of the service (`allow.resource`) that was not read.
    */
-  readonly outcome: 'forwarded' | 'refused' | 'answered' | 'sign-in' | 'composed'
+  readonly outcome: 'forwarded' | 'refused' | 'answered' | 'sign-in' | 'composed' | 'undecided'
   readonly request: ExplainedRequest
   /** How it is answered, when it is refused. */
   readonly problem?: ExplainedProblem
+  /** How it would be answered if what is in shadow were enforced. */
+  readonly shadow?: ExplainedProblem
   readonly route?: ExplainedRoute
   readonly authentication?: ExplainedAuthentication
   readonly authorization?: ExplainedAuthorization
@@ -114,9 +118,16 @@ export interface ExplainedCaller {
 }
 
 export interface ExplainedAuthorization {
-  readonly verdict: 'permit' | 'deny'
-  /** Every `allow` that must hold, the service's first. */
-  readonly policies: readonly { readonly verdict: 'permit' | 'deny'; readonly blocks: readonly ExplainedBlock[] }[]
+  readonly verdict: Decision['verdict']
+  /** Every `allow` that must hold, the service's first; then those that are only tried. */
+  readonly policies: readonly ExplainedPolicy[]
+}
+
+export interface ExplainedPolicy {
+  readonly verdict: Decision['verdict']
+  /** It refuses nobody (`"enforce": "shadow"`). */
+  readonly shadow?: true
+  readonly blocks: readonly ExplainedBlock[]
 }
 
 export interface ExplainedComposition {

@@ -103,6 +103,15 @@ export interface Limits {
   readonly concurrent: ConcurrencyLimit | undefined
 }
 
+/** What would refuse, and only counts. */
+export interface Shadow {
+  /** The names in the requirement arrays. */
+  readonly names: boolean
+  readonly policies: readonly AllowPolicy[]
+  /** The requirement arrays with those names. */
+  readonly security: readonly SecurityRequirement[]
+}
+
 /** One row of the table of routes: everything that happens to a request, decided ahead of time. */
 export interface Route {
   /** `orders` for the service's own row, `orders DELETE /{id}` for an exception. */
@@ -111,7 +120,7 @@ export interface Route {
   /** As written in services.json, method and template below the service; absent for the service's own row. */
   readonly match?: string
   readonly security: SecurityRequirements
-  /** The same as OpenAPI writes it: what the document says and the route checks is one object. */
+  /** What of it refuses anybody, as OpenAPI writes it: what the document says and the route enforces is one object. */
   readonly declaredSecurity: readonly SecurityRequirement[]
   /** All of them must permit. */
   readonly policies: readonly AllowPolicy[]
@@ -119,6 +128,8 @@ export interface Route {
   readonly publishedAllow: JsonObject | undefined
   /** What they and the requirement arrays ask for, in sentences. */
   readonly publishedNeeds: string | undefined
+  /** What is only tried (`"enforce": "shadow"`): it refuses nobody, and is no part of the document. */
+  readonly shadow?: Shadow
   readonly propagator: Propagator
   /** Undefined when the service is not told who calls. */
   readonly writeIdentity: ReturnType<typeof createIdentityWriter> | undefined

@@ -1,3 +1,4 @@
+import { guest } from '../authentication/caller.ts'
 import type { Identification } from '../authentication/identify.ts'
 import { createFields } from '../http/fields.ts'
 import { forwardedFields } from '../http/forwarded.ts'
@@ -7,6 +8,7 @@ import { withoutParameters } from '../http/query.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { createTracing } from '../http/trace-context.ts'
 import type { createVia } from '../http/via.ts'
+import type { Affinity } from '../upstream/balancers/balancer.ts'
 import type { Route } from './gateway.ts'
 
 /** What a request tells on its way, besides what its client said. */
@@ -64,6 +66,26 @@ export function outboundTarget({ route, head }: Pick<Permitted, 'route' | 'head'
   const path = service.stripPath ? below(service.prefix, head.path) : head.path
   const query = withheldParameters.size === 0 ? head.query : withoutParameters(head.query, withheldParameters)
   return joinTarget('', path, query)
+}
+
+/** The lines of a request of the gateway's own that wants JSON, whole: the client's conditions and ranges are about another answer (RFC 9110 §13, §14). */
+export function forWholeJson(lines: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let index = 0; index < lines.length; index += 2) {
+    if (!/^(?:if-.*|range|accept-encoding|accept|content-.*)$/i.test(lines[index]!))
+      kept.push(lines[index]!, lines[index + 1]!)
+  }
+  kept.push('Accept', 'application/json', 'Accept-Encoding', 'identity')
+  return kept
+}
+
+/** What may keep a request with the same target as others of its caller. */
+export function affinityOf({ head, identification: { caller } }: Pick<Permitted, 'head' | 'identification'>): Affinity {
+  return {
+    caller: caller === guest ? undefined : caller.subject,
+    client: head.client.address,
+    field: (name) => head.fields.get(name),
+  }
 }
 
 /** What follows as many segments as the prefix has: the router also finds a service by `/%40me` or `/ME` for `/@me`. */

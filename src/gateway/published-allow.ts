@@ -24,9 +24,10 @@ export function publishedAllow(
 }
 
 function publishedBlocks(definition: AllowDefinition, { policies }: PublishedAllowSettings): JsonObject {
-  const blocks = [definition]
-    .flat()
-    .map(({ when, ...rows }) => ({ ...rows, ...(when !== undefined && (policies ? { when } : { condition: true })) }))
+  const blocks = [definition].flat().map(({ when, resource: _, ...rows }) => ({
+    ...rows,
+    ...(when !== undefined && (policies ? { when } : { condition: true })),
+  }))
   return blocks.length === 1 ? blocks[0]! : { anyOf: blocks }
 }
 

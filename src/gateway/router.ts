@@ -49,12 +49,23 @@ class Node<T> {
   here: Map<MethodPattern, Entry<T>> | undefined
 }
 
+interface RouterOptions {
+  readonly caseSensitive?: boolean
+  readonly tails?: boolean
+}
+
 export class Router<T> {
   readonly #root = new Node<T>()
   readonly #fold: (segment: string) => string
 
-  /** `caseSensitive`: for tables that only tell what exists, where nothing is decided by a spelling. */
-  constructor({ caseSensitive = false }: { readonly caseSensitive?: boolean } = {}) {
+  readonly #tails: boolean
+
+  /**
+   * `caseSensitive`: for tables that only tell what exists, where nothing is decided by a spelling. `tails`: whether a
+   * `*` at the end stands for everything below, or for itself.
+   */
+  constructor({ caseSensitive = false, tails = true }: RouterOptions = {}) {
+    this.#tails = tails
     this.#fold = caseSensitive ? (segment) => segment : (segment) => segment.toLowerCase()
   }
 
@@ -62,7 +73,7 @@ export class Router<T> {
   add(method: MethodPattern, template: string, value: T): T | undefined {
     let node = this.#root
     const names: string[] = []
-    for (const part of parseTemplate(template)) {
+    for (const part of parseTemplate(template, { tails: this.#tails })) {
       if (part === 'tail') {
         node.tail ??= new Map()
         return occupy(node.tail, method, { value, names })

@@ -47,6 +47,7 @@ export const problems = {
   'upstream-unreachable': { status: 502, title: 'The service could not be reached' },
   'upstream-invalid-response': { status: 502, title: 'The service gave an answer that is not valid HTTP' },
   'upstream-disconnected': { status: 502, title: 'The service closed the connection before it answered' },
+  'resource-unavailable': { status: 502, title: 'What the decision depends on could not be read' },
   'part-failed': { status: 502, title: 'A part of the answer could not be had' },
   'no-healthy-target': { status: 503, title: 'No instance of the service is available' },
   overloaded: { status: 503, title: 'The gateway is at its limit' },

@@ -7,13 +7,16 @@ export type TemplatePart =
 
 /**
  * `{name}` as a whole segment is a parameter; `*` as the last one stands for one or more segments. A segment that only
- * has parameters in it, `{id}:cancel`, is given as the literal pieces around them: one more than there are names.
+ * has parameters in it, `{id}:cancel`, is given as the literal pieces around them: one more than there are names. Without `tails` a `*` is a character like others.
  */
-export function parseTemplate(template: string): readonly TemplatePart[] {
+export function parseTemplate(
+  template: string,
+  { tails = true }: { readonly tails?: boolean } = {},
+): readonly TemplatePart[] {
   const segments = template.split('/').slice(1)
   if (segments.at(-1) === '') segments.pop()
   return segments.map((segment, index) => {
-    if (segment === '*' && index === segments.length - 1) return 'tail'
+    if (tails && segment === '*' && index === segments.length - 1) return 'tail'
     const split = segment.split(/\{([^{}]*)\}/)
     if (split.length === 1) return { literal: segment }
     if (split.length === 3 && split[0] === '' && split[2] === '') return { name: split[1]! }

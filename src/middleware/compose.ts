@@ -1,13 +1,15 @@
 import type { ServerResponse } from 'node:http'
 import { type Composition, compositionParams, type Part } from '../gateway/compositions.ts'
+import { forWholeJson } from '../gateway/outbound.ts'
 import type { Found } from '../gateway/router.ts'
+import { createFields } from '../http/fields.ts'
+import { jsonMediaType } from '../http/media-type.ts'
 import { Problem } from '../http/problem.ts'
 import { announce } from './announce.ts'
 import type { State, Step, StepContext } from './state.ts'
 
 /** Bytes of one part's answer. */
 const largestPart = 5 * 1_048_576
-const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i
 
 /** The answer of one part: its text, which goes out as it came, and what it says, for parts that need it. */
 interface Answered {
@@ -104,14 +106,14 @@ async function fetchPart(
   const fetched = await service.upstream.fetch({
     method: 'GET',
     target: state.target,
-    fields: withoutConditions(state.fields),
+    fields: forWholeJson(state.fields),
     limit: largestPart,
     signal,
     ...(part.timeout !== undefined && { timeouts: { ...times, response: part.timeout, idle: part.timeout } }),
   })
   if (fetched.status !== 200) throw refused(fetched.status)
   const text = fetched.body.toString('utf8')
-  if (!jsonType.test(fieldOf(fetched.fields, 'content-type') ?? '')) throw unreadable()
+  if (!jsonMediaType.test(createFields(fetched.fields).get('content-type') ?? '')) throw unreadable()
   try {
     return { outcome: 'answered', text, value: JSON.parse(text) }
   } catch (cause) {
@@ -123,23 +125,6 @@ async function fetchPart(
 function walk(ctx: StepContext, steps: readonly Step[]): Promise<unknown> {
   const at = (index: number): Promise<unknown> => Promise.resolve(steps[index]?.(ctx, () => at(index + 1)))
   return at(0)
-}
-
-/** The whole of each part is wanted, and as it is: conditions and ranges are about the composition (RFC 9110 §13, §14). */
-function withoutConditions(fields: readonly string[]): readonly string[] {
-  const kept: string[] = []
-  for (let index = 0; index < fields.length; index += 2) {
-    if (!/^(?:if-.*|range|accept-encoding|accept|content-.*)$/i.test(fields[index]!))
-      kept.push(fields[index]!, fields[index + 1]!)
-  }
-  kept.push('Accept', 'application/json', 'Accept-Encoding', 'identity')
-  return kept
-}
-
-function fieldOf(fields: readonly string[], name: string): string | undefined {
-  for (let index = 0; index < fields.length; index += 2)
-    if (fields[index]!.toLowerCase() === name) return fields[index + 1]
-  return undefined
 }
 
 function refused(status: number): Problem {

@@ -1,7 +1,6 @@
-import { guest } from '../authentication/caller.ts'
+import { affinityOf } from '../gateway/outbound.ts'
 import { expectsContinue } from '../http/expectation.ts'
 import { hasContent } from '../http/framing.ts'
-import type { Affinity } from '../upstream/balancers/balancer.ts'
 import type { ResponseFields } from '../upstream/forward.ts'
 import type { State, Step } from './state.ts'
 
@@ -49,13 +48,5 @@ export function answerFields({ route, announced }: State): ResponseFields {
     route.service.rewriteLocations(fields)
     for (const text of announced) fields.push(text)
     return fields
-  }
-}
-
-export function affinityOf({ head, identification: { caller } }: State): Affinity {
-  return {
-    caller: caller === guest ? undefined : caller.subject,
-    client: head.client.address,
-    field: (name) => head.fields.get(name),
   }
 }

@@ -1,5 +1,6 @@
 import type { Middleware, ParameterizedContext } from 'koa'
 import type { Identification } from '../authentication/identify.ts'
+import type { Resources } from '../gateway/decide.ts'
 import type { Gateway, Route } from '../gateway/gateway.ts'
 import type { Found } from '../gateway/router.ts'
 import type { Problem } from '../http/problem.ts'
@@ -26,6 +27,8 @@ export interface State {
   composition?: string
   /** Who calls; authenticate. */
   identification: Identification
+  /** What was read to decide; authorize. */
+  resources?: Resources
   /** The content of the request, where it was read to be checked; validate. */
   content?: Buffer
   /** Whether the client was told to send its content (RFC 9110 §10.1.1); validate. */

@@ -1,5 +1,6 @@
+import { affinityOf } from '../gateway/outbound.ts'
 import { isUpgrade } from '../http/upgrade.ts'
-import { affinityOf, answerFields } from './forward.ts'
+import { answerFields } from './forward.ts'
 import type { Step, StepContext } from './state.ts'
 
 /**

@@ -17,6 +17,8 @@ export interface Metrics {
   limited(service: string, policy: string): void
   /** One request that was held against a document and did not fit (`refused`, or `shadow` where it passed all the same), or could not be (`unchecked`). */
   validated(service: string, verdict: 'refused' | 'shadow' | 'unchecked'): void
+  /** One request that went on although what is in shadow would have refused it, by the row that would have. */
+  triedInVain(service: string, operation: string, row: string): void
   /** A configuration took effect. */
   configured(at: number): void
   /** Whether the file on disk is broken while an older configuration serves. */
@@ -66,6 +68,12 @@ export function createMetrics(): Metrics {
     name: 'sallyport_validation_total',
     help: 'Requests that did not fit the document of their service (refused, shadow), or could not be checked (unchecked).',
     labelNames: ['service', 'verdict'],
+    registers,
+  })
+  const shadows = new Counter({
+    name: 'sallyport_shadow_refusals_total',
+    help: 'Requests that would have been refused if what is in shadow were enforced, by operation and row.',
+    labelNames: ['service', 'operation', 'row'],
     registers,
   })
   const configuredAt = new Gauge({
@@ -124,6 +132,7 @@ export function createMetrics(): Metrics {
     refused: (service, code) => refusals.inc({ service, code }),
     limited: (service, policy) => limits.inc({ service, policy }),
     validated: (service, verdict) => validations.inc({ service, verdict }),
+    triedInVain: (service, operation, row) => shadows.inc({ service, operation, row }),
     configured: (at) => configuredAt.set(at / 1_000),
     configurationStale: (broken) => stale.set(broken ? 1 : 0),
     documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),

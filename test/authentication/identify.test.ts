@@ -76,7 +76,12 @@ for (const late of [false, true]) {
       const needsBoth = [{ bearer: ['admin', 'editor'] }, { key: ['admin', 'editor'] }]
       const found = await who(needsBoth, { bearer: accepted('ada', ['admin']), key: accepted('robot', ['editor']) })
       assert.equal(found.caller.subject, 'ada')
-      assert.deepEqual(found.unmet, { scheme: 'bearer', kind: 'roles', missing: ['editor'] })
+      assert.deepEqual(found.unmet, {
+        scheme: 'bearer',
+        kind: 'roles',
+        missing: ['editor'],
+        needed: ['admin', 'editor'],
+      })
     })
 
     test('a later alternative holds where the first lacks a role', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Caller } from '../../src/authentication/caller.ts'
 import { allow, compileAllow } from '../../src/authorization/allow.ts'
-import { compileNames } from '../../src/authorization/requirements.ts'
+import { lackingNames } from '../../src/authorization/requirements.ts'
 import { questionOf } from './question.ts'
 
 const question = (caller: Partial<Caller>) => questionOf({ caller })
@@ -91,16 +91,21 @@ describe('allow', () => {
 })
 
 describe('the names in a security requirement', () => {
-  test('are scopes for OAuth schemes and roles for all others, and every one is needed', () => {
-    const roles = compileNames('apiKey', ['admin', 'auditor'], 'roles')
-    assert.equal(roles.decide(question({ roles: ['auditor', 'admin'] })).verdict, 'permit')
-    assert.deepEqual(roles.decide(question({ roles: ['admin'] })), {
+  test('are scopes for OAuth schemes and roles for all others; the refusal says which are missing', () => {
+    const [missing, needed] = [['auditor'], ['admin', 'auditor']]
+    assert.deepEqual(lackingNames({ scheme: 'api/key', kind: 'roles', missing, needed }), {
       verdict: 'deny',
       code: 'insufficient-role',
-      row: '/apiKey',
+      row: '/api~1key',
       detail: 'The role auditor is needed.',
     })
-    const scopes = compileNames('oauth2', ['orders'], 'scopes').decide(question({ roles: ['orders'] }))
-    assert.equal(scopes.verdict === 'deny' && scopes.code, 'insufficient-scope')
+    assert.deepEqual(lackingNames({ scheme: 'oauth2', kind: 'scopes', missing, needed }), {
+      verdict: 'deny',
+      code: 'insufficient-scope',
+      row: '/oauth2',
+      detail: 'The scope auditor is needed.',
+      // A token with these alone would not do (RFC 6750 §3).
+      scopes: ['admin', 'auditor'],
+    })
   })
 })

@@ -370,3 +370,33 @@ describe('the shared bad configurations', { skip: skipWithoutShared }, () => {
     })
   }
 })
+
+describe('enforce', () => {
+  const tried = (service: object, ...routes: object[]) => ({
+    services: [{ ...orders, ...service, routes }],
+  })
+  const roles = { allow: { roles: ['admin'] } }
+
+  test('"shadow" tries what is written beside it', () => {
+    assert.deepEqual(mistakesOf(tried({ ...roles, enforce: 'shadow' }, { match: '/a', enforce: 'on' })), [])
+    assert.deepEqual(mistakesOf(tried({}, { match: '/a', security: [{ bearer: ['admin'] }], enforce: 'shadow' })), [])
+    assert.deepEqual(mistakesOf(tried({ enforce: 'shadow' }, { match: '/a', ...roles })), [])
+  })
+  refuses('with nothing to try', tried({ enforce: 'shadow' }), '/services/0/enforce', /nothing here could be tried/)
+  refuses(
+    'at a route that writes nothing of its own',
+    tried(roles, { match: '/a', enforce: 'shadow' }),
+    '/services/0/routes/0/enforce',
+    /what its service asks for stays in force/,
+  )
+  refuses(
+    'where trying one name would take another one away',
+    tried(
+      { security: [{ bearer: ['editor'] }] },
+      { match: '/a', security: [{ bearer: ['admin'] }], enforce: 'shadow' },
+    ),
+    '/services/0/routes/0/security',
+    /neither would be/,
+  )
+  refuses('another word', tried({ ...roles, enforce: 'maybe' }), '/services/0/enforce', /"on"\|"shadow"/)
+})

@@ -252,6 +252,19 @@ describe('who may', () => {
     assert.match(answer.headers.get('www-authenticate')!, /error="insufficient_scope", scope="orders.write"/)
   })
 
+  test('a name is asked of the scheme it stands at, not of who else calls in the same request', async () => {
+    await using backend = await startBackend()
+    const together = [{ bearer: [], apiKey: ['admin'] }]
+    await using gateway = await startGateway(service(backend.url, { security: together }))
+    const headers = (key: string) => ({
+      Authorization: `Bearer ${token({ roles: ['admin'] })}`,
+      'X-API-Key': key,
+    })
+    const refused = await fetch(`${gateway.url}/echo`, { headers: headers(keys.robot) })
+    assert.deepEqual([refused.status, ((await refused.json()) as { row: string }).row], [403, '/apiKey'])
+    assert.equal((await fetch(`${gateway.url}/echo`, { headers: headers(keys.ada) })).status, 200)
+  })
+
   test('two credentials of one kind are 400', async () => {
     await using backend = await startBackend()
     await using gateway = await startGateway(service(backend.url))
