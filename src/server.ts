@@ -33,7 +33,7 @@ export interface ListenOptions {
  */
 export class Listener {
   readonly #server: Server
-  readonly #open = new Set<ServerResponse>()
+  readonly #open = new OpenResponses()
   /** Node neither counts nor closes these any more. */
   readonly #upgraded = new Set<Socket>()
   #handler: Handler = starting
@@ -43,7 +43,6 @@ export class Listener {
     this.#server = server
     const handle: Handler = (req, res) => {
       this.#open.add(res)
-      res.once('close', () => this.#open.delete(res))
       // RFC 9112 §9.6: a connection that will be closed after this answer says so.
       if (this.#draining) res.shouldKeepAlive = false
       return this.#handler(req, res)
@@ -100,7 +99,7 @@ export class Listener {
   /** Takes no more connections, lets running requests end for at most `grace` milliseconds, then cuts what is left. */
   async close(grace: number): Promise<void> {
     this.#draining = true
-    for (const res of this.#open) if (!res.headersSent) res.shouldKeepAlive = false
+    this.#open.closeAfterAnswer()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const idle = setInterval(() => this.#server.closeIdleConnections(), 50)
     const cut = setTimeout(() => {
@@ -110,6 +109,32 @@ export class Listener {
     await closed
     clearInterval(idle)
     clearTimeout(cut)
+  }
+}
+
+/**
+ * The responses that have not closed.
+ *
+ * A list, not a Set: tables that a Set has outgrown keep each other alive across scavenges, and every response that was
+ * in them. Then each collection copies what has long been answered.
+ */
+class OpenResponses {
+  readonly #entries: { readonly res: ServerResponse; place: number }[] = []
+
+  add(res: ServerResponse): void {
+    const entry = { res, place: this.#entries.length }
+    this.#entries.push(entry)
+    res.once('close', () => {
+      const last = this.#entries.pop()!
+      if (last === entry) return
+      this.#entries[entry.place] = last
+      last.place = entry.place
+    })
+  }
+
+  /** RFC 9112 §9.6, for those whose head has not been written. */
+  closeAfterAnswer(): void {
+    for (const { res } of this.#entries) if (!res.headersSent) res.shouldKeepAlive = false
   }
 }
 

@@ -6,7 +6,7 @@ import { run } from '../src/cli/run.ts'
 import { readDefinition } from '../src/config/load.ts'
 
 const root = resolve(import.meta.dirname, '..')
-const pages = globSync(['*.md', 'compose.yaml', 'docs/**/*.md', 'bench/**/*.md', 'examples/**/*.md'], { cwd: root })
+const pages = globSync(['*.md', 'compose.yaml', 'docs/**/*.md', 'bench/*.md', 'examples/**/*.md'], { cwd: root })
 const read = (page: string) => readFileSync(join(root, page), 'utf8')
 const withoutCode = (text: string) => text.replace(/^```[\s\S]*?^```$/gm, '')
 

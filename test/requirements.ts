@@ -11,6 +11,7 @@ const programs = {
   redis: { commands: ['redis-server'], package: 'redis-server', for: 'test' },
   nginx: { commands: ['nginx'], package: 'nginx-light', for: 'bench' },
   haproxy: { commands: ['haproxy'], package: 'haproxy', for: 'bench' },
+  caddy: { commands: ['caddy'], package: 'caddy', for: 'bench' },
   wrk: { commands: ['wrk'], package: 'wrk', for: 'bench' },
 } as const satisfies Record<string, { commands: readonly string[]; package: string; for: 'test' | 'bench' }>
 

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { InvalidConfiguration } from '../config/load.ts'
 import { InvalidUsers } from '../issuer/users.ts'
 import { StoreUnavailable } from '../store/store.ts'
+import { bench } from './bench.ts'
 import { check } from './check.ts'
 import { type Command, type ExitCode, type Terminal, UsageError } from './command.ts'
 import { docs } from './docs.ts'
@@ -25,6 +26,7 @@ const commands: Readonly<Record<string, Command>> = {
   matrix,
   keys,
   users,
+  bench,
 }
 
 /** The command line. Returns the exit code; never throws for what somebody typed or wrote into services.json. */
