@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import Koa from 'koa'
+import type Koa from 'koa'
 import type { Decisions } from './gateway/decisions.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { Live } from './gateway/live.ts'
@@ -8,6 +8,7 @@ import { createRequestIds } from './http/request-id.ts'
 import { createTracing } from './http/trace-context.ts'
 import { createVia } from './http/via.ts'
 import { admit } from './middleware/admit.ts'
+import { Application } from './middleware/application.ts'
 import { askToSignIn } from './middleware/ask-to-sign-in.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { authorize } from './middleware/authorize.ts'
@@ -47,7 +48,7 @@ export interface AppTools extends Tools {
  * on the way back returns `next()` instead of awaiting it.
  */
 export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa<State> {
-  const app = new Koa<State>()
+  const app = new Application()
   const requestIds = createRequestIds(randomBytes)
   const trace = createTracing(randomBytes)
   const via = createVia(randomBytes(8).toString('hex'))

@@ -76,17 +76,29 @@ export function createClientReader(trustedProxies: readonly string[]): ReadClien
  * `prefix` is the part of the path that was stripped; empty for none.
  */
 export function forwardedFields(client: Client, prefix = ''): string[] {
-  const { host, protocol } = client
-  const [address, ...proxies] = [client.address, ...(client.proxies ?? [])].map((text) => text || 'unknown')
-  let forwarded = `for=${forwardedNode(address!)};proto=${protocol}`
-  if (host !== '') forwarded += `;host=${/[^\w.-]/.test(host) ? `"${host}"` : host}`
-  for (const proxy of proxies) forwarded += `, for=${forwardedNode(proxy)}`
-  const lines = ['X-Forwarded-For', proxies.length === 0 ? address! : [address, ...proxies].join(', ')]
+  const { host, protocol, proxies } = client
+  const address = client.address || 'unknown'
+  let chain = address
+  let forwarded = `for=${forwardedNode(address)};proto=${protocol}`
+  if (host !== '') forwarded += `;host=${isToken(host) ? host : `"${host}"`}`
+  for (const text of proxies ?? none) {
+    const proxy = text || 'unknown'
+    chain += `, ${proxy}`
+    forwarded += `, for=${forwardedNode(proxy)}`
+  }
+  const lines = ['X-Forwarded-For', chain]
   if (host !== '') lines.push('X-Forwarded-Host', host)
   lines.push('X-Forwarded-Proto', protocol)
   if (prefix !== '') lines.push('X-Forwarded-Prefix', prefix)
   lines.push('Forwarded', forwarded)
   return lines
+}
+
+const none: readonly string[] = []
+
+/** Of a host only the colon before its port, and the brackets around IPv6, must be quoted (RFC 7239 §4). */
+function isToken(host: string): boolean {
+  return !host.includes(':') && !/[^\w.-]/.test(host)
 }
 
 /** WebSocket's schemes too, which some proxies write. */
