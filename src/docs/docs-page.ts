@@ -58,6 +58,10 @@ export type DocsFiles = ReadonlyMap<string, Omit<Asset, 'fields'>>
 const own = {
   '/docs': 'index.html',
   '/docs/initializer.js': 'initializer.js',
+  '/docs/deep-links.js': 'deep-links.js',
+  '/docs/find-operations.js': 'find-operations.js',
+  '/docs/large-documents.js': 'large-documents.js',
+  '/docs/slices.js': 'slices.js',
   '/docs/sallyport.css': 'sallyport.css',
   '/docs/sallyport.svg': 'sallyport.svg',
   '/docs/oauth2-redirect.html': 'oauth2-redirect.html',

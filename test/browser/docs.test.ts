@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { after, before, describe, test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import type { Browser } from 'playwright-core'
 import { type DocsFiles, readDocsFiles } from '../../src/docs/docs-page.ts'
 import { skipWithout } from '../requirements.ts'
+import { eventually } from '../sallyport.ts'
 import {
   authorize,
   chooseDocument,
@@ -34,6 +36,26 @@ function service(name: string, text: Record<string, string> = {}) {
       },
     },
     components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', ...text } } },
+  }
+}
+
+/** Three operations whose ids and tags have what is hard to put into an address. */
+function twoTags() {
+  const responses = { 200: { description: 'ok' } }
+  const operation = (tag: string, operationId: string, summary: string) => ({
+    tags: [tag],
+    operationId,
+    summary,
+    responses,
+  })
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Stock', version: '1.0.0' },
+    paths: {
+      '/take': { post: operation('in/out', 'take out', 'Fewer goods') },
+      '/count': { get: operation('stock_of', 'count', 'How many of the goods') },
+      '/list': { get: operation('stock_of', 'list', 'The goods') },
+    },
   }
 }
 
@@ -90,6 +112,51 @@ describe('the documentation page in a browser', { skip: skipWithout('chromium') 
     await using server = await serveDocs(files, { documents })
     await using docs = await openDocs(browser, `${server.origin}/docs#/orders/orders_list`)
     await docs.page.locator('.opblock.is-open[id$="-orders_list"]').waitFor()
+  })
+
+  test('follows a link into the document of one service, and one that is put into the address of an open page', async () => {
+    const path = '/openapi/inventory.json'
+    await using server = await serveDocs(files, { documents: { ...documents, [path]: twoTags() } })
+    await using docs = await openDocs(browser, `${server.origin}/docs?urls.primaryName=${path}#/in%2Fout/take%20out`)
+    const { page, trouble } = docs
+    const isOpen = (id: string) => page.locator(`.opblock.is-open:has([data-path="${id}"])`).waitFor()
+    await isOpen('/take')
+    const before = await page.evaluate('history.length')
+
+    await page.locator('.operation-filter-input').fill('take')
+    await page.locator('.found', { hasText: '1 operation' }).waitFor()
+    await page.evaluate("location.hash = '#/stock_of/count'")
+    await isOpen('/count')
+    assert.equal(await page.locator('.operation-filter-input').inputValue(), '')
+    assert.equal(await page.evaluate('history.length'), Number(before) + 1)
+    await page.goBack()
+    await isOpen('/take')
+    assert.deepEqual(trouble, noTrouble)
+  })
+
+  test('finds operations by path, method, id, summary and tag, and unfolds where they are', async () => {
+    await using server = await serveDocs(files, { documents: { '/openapi.json': twoTags() } })
+    await using docs = await openDocs(browser, `${server.origin}/docs`)
+    const { page, trouble } = docs
+    const shown = () =>
+      page.evaluate<string[]>("[...document.querySelectorAll('.opblock [data-path]')].map((one) => one.dataset.path)")
+    // Folded by hand before: what is found there is shown all the same.
+    await page.locator('.opblock-tag[data-tag="stock_of"]').click()
+    await page.locator('.opblock-tag[data-tag="stock_of"]').click()
+    for (const [words, said, paths] of [
+      ['/TAKE', '1 operation', ['/take']],
+      ['post', '1 operation', ['/take']],
+      ['take out', '1 operation', ['/take']],
+      ['goods of how', '1 operation', ['/count']],
+      ['stock_of', '2 operations', ['/count', '/list']],
+      ['goods', '3 operations', ['/take', '/count', '/list']],
+      ['goods nothing', 'No operation has all of these words.', []],
+    ] as const) {
+      await page.getByLabel('Filter operations').fill(words)
+      await page.getByRole('status').filter({ hasText: said }).waitFor()
+      await eventually(`"${words}" finds ${paths}`, async () => isDeepStrictEqual(await shown(), paths))
+    }
+    assert.deepEqual(trouble, noTrouble)
   })
 
   test('takes no document and no settings from its own address', async () => {
@@ -228,7 +295,7 @@ describe('the documentation page in a browser', { skip: skipWithout('chromium') 
       const context = await browser.newContext({ colorScheme })
       const page = await context.newPage()
       for (const [path, ours, ready] of [
-        ['/docs', ['html', 'title', '#notice', '.topbar'], '.opblock-tag'],
+        ['/docs', ['html', 'title', '#notice', '.topbar', '#filter', '.filter', '.found', 'label'], '.opblock-tag'],
         ['/docs/oauth2-redirect.html?state=x', ['html', 'body'], '#message:has-text("No documentation page")'],
       ] as const) {
         await page.goto(`${server.origin}${path}`)

@@ -5,6 +5,10 @@
 
 /* global SwaggerUIBundle, SwaggerUIStandalonePreset */
 
+import { deepLinks } from './deep-links.js'
+import { findOperations } from './find-operations.js'
+import { largeDocuments } from './large-documents.js'
+
 document.documentElement.classList.toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)
 document.documentElement.classList.add('themed')
 
@@ -179,7 +183,16 @@ try {
     urls: documents,
     layout: 'StandaloneLayout',
     presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
-    plugins: [SwaggerUIBundle.plugins.DownloadUrl, brand(title), popup(), stayAuthorized(), dialogFromTheTop()],
+    plugins: [
+      SwaggerUIBundle.plugins.DownloadUrl,
+      brand(title),
+      popup(),
+      stayAuthorized(),
+      dialogFromTheTop(),
+      largeDocuments(),
+      findOperations(),
+      deepLinks(),
+    ],
     requestInterceptor: (request) => {
       if (request.loadSpec && withCredentials) {
         const { href, headers } = withCredentials(request.url)

@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
+import { type DocsFiles, readDocsFiles } from '../../src/docs/docs-page.ts'
+import { corpus } from '../openapi/corpus.ts'
+import { publishAll, service } from '../openapi/service.ts'
+import { skipWithout } from '../requirements.ts'
+import { eventually } from '../sallyport.ts'
+import { skipWithoutShared } from '../vectors.ts'
+import { launchBrowser, noTrouble, openDocs, openOperation } from './browser.ts'
+import { serveDocs, type TestServer } from './docs-server.ts'
+
+const github = 's30-github-ghes-3-19'
+
+/** Documents of which Swagger UI alone takes ten seconds and more for one operation; bench/page.ts compares them. */
+const slow = new Set([github, 's2-kubernetes', 's31-openai'])
+
+/** What `largeDocuments` of src/docs/page does to Swagger UI, undone. */
+const swaggerUiAlone = 'export const largeDocuments = () => ({})'
+
+interface Comparison {
+  readonly service: string
+  readonly places: number
+  /** Where the two ways gave something else. */
+  readonly different: readonly string[]
+  /** Milliseconds that the page was busy with each way. */
+  readonly whole: number
+  readonly slice: number
+}
+
+describe('large documents on the documentation page', { skip: skipWithout('chromium') || skipWithoutShared }, () => {
+  let browser: Browser
+  let files: DocsFiles
+  let server: TestServer
+  const documents = corpus()
+
+  before(async () => {
+    const published = publishAll(...documents.map(({ name, document }) => service(document, { name })))
+    files = await readDocsFiles()
+    const byPath = new Map<string, object>([
+      ['/openapi.json', published.document],
+      ...[...published.byService].map(([name, document]) => [`/openapi/${name}.json`, document] as const),
+    ])
+    server = await serveDocs(files, {
+      documents: Object.fromEntries(byPath),
+      options: {
+        documents: [
+          { name: 'All services', url: '/openapi.json' },
+          ...documents.map(({ name }) => ({ name, url: `/openapi/${name}.json` })),
+        ],
+      },
+    })
+    browser = await launchBrowser()
+  })
+  after(async () => {
+    await browser?.close()
+    await server?.[Symbol.asyncDispose]()
+  })
+
+  const address = (name: string, link = '') =>
+    `${server.origin}/docs?urls.primaryName=${encodeURIComponent(name)}${link}`
+
+  /** The page as it is, or with Swagger UI's own way to read and resolve documents. */
+  async function open(context: BrowserContext, name: string, link = ''): Promise<Page> {
+    const page = await context.newPage()
+    await page.goto(address(name, link))
+    await page.locator('#operations').waitFor({ state: 'attached' })
+    return page
+  }
+
+  async function newContext(alone: boolean): Promise<BrowserContext & AsyncDisposable> {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 } })
+    context.setDefaultTimeout(60_000)
+    // Examples of dates say what time it is.
+    await context.clock.setFixedTime('2026-01-01T12:00:00Z')
+    if (alone) {
+      await context.route('**/docs/large-documents.js', (route) =>
+        route.fulfill({ contentType: 'text/javascript', body: swaggerUiAlone }),
+      )
+    }
+    return Object.assign(context, { [Symbol.asyncDispose]: () => context.close() })
+  }
+
+  test('resolve from a slice to what they resolve to as a whole, for the documents of the corpus', async () => {
+    await using context = await newContext(false)
+    const page = await open(context, 's2-uber')
+    const services = documents.map(({ name }) => name).filter((name) => !slow.has(name))
+    const compared = await page.evaluate<Comparison[]>(`(${compare})(${JSON.stringify(services)})`)
+    assert.deepEqual(
+      compared.flatMap(({ service, different }) => different.map((place) => `${service} ${place}`)),
+      [],
+    )
+    assert.equal(compared.length, documents.length - slow.size)
+    assert.ok(compared.reduce((sum, { places }) => sum + places, 0) > 100, JSON.stringify(compared))
+    // Eight to fifty times, the more the larger the document.
+    const { whole, slice } = compared.find(({ service }) => service === 's30-asana')!
+    assert.ok(whole > 3 * slice, `${Math.round(whole)} ms for the whole document, ${Math.round(slice)} ms for a slice`)
+  })
+
+  test('look as they do with Swagger UI alone: each operation opened, the curl texts, the schemas', async () => {
+    await using plain = await newContext(true)
+    await using quick = await newContext(false)
+    for (const name of [
+      's30-readme-discriminators',
+      's30-readme-schema-circular',
+      's31-museum',
+      's30-readme-callbacks',
+    ]) {
+      const [expected, shown] = await Promise.all([everything(plain, name), everything(quick, name)])
+      assert.ok(expected.length > 1, name)
+      assert.deepEqual(shown, expected, name)
+    }
+  })
+
+  /** The markup of every operation, webhook and schema of a document, each one opened. */
+  async function everything(context: BrowserContext, name: string): Promise<string[]> {
+    const page = await open(context, name)
+    const folded = page.locator('.opblock-tag[data-is-open=false]')
+    for (let tags = await folded.count(); tags > 0; tags--) await folded.first().click()
+    const blocks = page.locator('.opblock')
+    const parts: string[] = []
+    for (let index = 0; index < (await blocks.count()); index++) {
+      const block = blocks.nth(index)
+      await block.locator('.opblock-summary-control').first().click()
+      await block.locator('.responses-wrapper').first().waitFor()
+      parts.push(await markup(block))
+      await block.locator('.opblock-summary-control').first().click()
+    }
+    await page.locator('.models-control').first().click()
+    await page.locator('.models .json-schema-2020-12').first().waitFor()
+    parts.push(await markup(page.locator('.models')))
+    await page.close()
+    return parts
+  }
+
+  test("open GitHub's 1,039 operations and show one of them", async () => {
+    await using docs = await openDocs(browser, address(github))
+    const { page, trouble } = docs
+    await page.locator('.operation-filter-input').fill('repos get-branch a branch')
+    await page.locator('.filter .found').filter({ hasText: 'operation' }).waitFor()
+    const operation = await openOperation(page, `${github}_repos_get-branch`)
+    await operation.locator('tr[data-param-name="branch"] input').waitFor()
+    assert.match((await operation.locator('.responses-wrapper').textContent())!, /protection_url/)
+    assert.deepEqual(trouble, noTrouble)
+  })
+
+  test('open with all services together: thousands of operations, every one of them to be found', async () => {
+    await using docs = await openDocs(browser, address('All services'))
+    const { page, trouble } = docs
+    // Most of the list is not drawn before it comes into view.
+    assert.ok((await page.locator('.opblock, .opblock-tag').count()) < 800)
+    const found = page.locator('.filter .found')
+    for (const [words, said] of [
+      ['createAppsV1NamespacedDeployment', '1 operation'],
+      ['post chat completion create', /^\d+ operations?$/],
+      ['no such words', 'No operation has all of these words.'],
+    ] as const) {
+      await page.locator('.operation-filter-input').fill(words)
+      await found.filter({ hasText: said }).waitFor()
+    }
+    assert.equal(await page.locator('.opblock-tag').count(), 0)
+    assert.doesNotMatch((await page.locator('#operations').textContent())!, /No operations defined/)
+    await page.locator('.operation-filter-input').fill('')
+    await page.locator('.opblock-tag').first().waitFor()
+    assert.deepEqual(trouble, noTrouble)
+  })
+
+  test('are linked to: an operation deep in a long list is opened and in view', async () => {
+    await using context = await newContext(false)
+    const page = await open(context, github, `#/${github}:repos/${github}_repos_get-branch`)
+    const operation = page.locator('.opblock.is-open')
+    await operation.getByRole('button', { name: 'Execute' }).waitFor()
+    await eventually(
+      'it is in view',
+      async () => {
+        const box = await operation.boundingBox()
+        return box !== null && Math.abs(box.y) < 900
+      },
+      30_000,
+    )
+  })
+})
+
+/** The markup of an element without the names that Swagger UI draws by chance. */
+async function markup(element: Locator): Promise<string> {
+  const html = await element.innerHTML()
+  return html.replace(/ (?:id|for|aria-controls|aria-labelledby)="[^"]*"/g, '')
+}
+
+/**
+ * Runs in the page: resolves places of each document both ways with the resolver of the Swagger UI that the page uses,
+ * and compares what comes out, errors and all. Of large documents few places, because the slow way is slow.
+ */
+const compare = `async (services) => {
+  const { createSlicer } = await import('./docs/slices.js')
+  document.body.append(Object.assign(document.createElement('div'), { id: 'alone' }))
+  const spec = { openapi: '3.1.0', info: { title: 'none', version: '1' }, paths: {} }
+  const { resolveSubtree } = SwaggerUIBundle({ dom_id: '#alone', spec }).getSystem().fn
+  const methods = new Set(['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'])
+  const results = []
+  for (const service of services) {
+    const text = await (await fetch('openapi/' + service + '.json')).text()
+    const whole = JSON.parse(text)
+    const slice = createSlicer(whole)
+    const operations = ['paths', 'webhooks'].flatMap((root) =>
+      Object.entries(whole[root] ?? {}).flatMap(([path, item]) =>
+        Object.keys(item).filter((name) => methods.has(name)).map((method) => [root, path, method])))
+    const schemas = Object.keys(whole.components?.schemas ?? {}).map((name) => ['components', 'schemas', name])
+    const places = [...operations, ...schemas]
+    const count = Math.min(places.length, text.length > 100_000 ? 1 : text.length > 30_000 ? 2 : 4)
+    const chosen = Array.from({ length: count }, (_, index) => places[Math.floor(((index + 0.5) * places.length) / count)])
+    if (text.length < 10_000) chosen.push(['components', 'securitySchemes'], ['paths', '/nothing', 'get'])
+    const result = { service, places: chosen.length, different: [], whole: 0, slice: 0 }
+    const resolve = async (way, part, place) => {
+      const started = performance.now()
+      const { spec, errors } = await resolveSubtree(part, place, { baseDoc: location.origin + '/openapi.json' })
+      result[way] += performance.now() - started
+      return JSON.stringify([spec, errors])
+    }
+    for (const place of chosen) {
+      const fromSlice = await resolve('slice', slice(place), place)
+      const fromWhole = await resolve('whole', JSON.parse(text), place)
+      if (fromSlice !== fromWhole) result.different.push(place.join(' '))
+    }
+    results.push(result)
+  }
+  return results
+}`
