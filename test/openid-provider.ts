@@ -12,6 +12,8 @@ export interface ProviderUnderTest extends AsyncDisposable {
   readonly bend: Bending
   /** How a browser comes back that went to this address. */
   authorize(url: string): string
+  /** Signs whatever it is told to, as if it were its own. */
+  sign(header: object, claims: object): Promise<string>
 }
 
 interface Bending {
@@ -25,8 +27,12 @@ interface Bending {
   iss: string | null | undefined
   /** The status of an answer to a refresh that fails; "invalid_grant" is a 400. */
   refresh: 'fine' | 'invalid_grant' | 'broken' | 'cut'
+  /** What stands at the address of the keys: the one that signs, or another, or an error. */
+  keys: 'fine' | 'others' | 'broken'
   /** Milliseconds before the token endpoint answers. */
   delay: number
+  /** `sid` of ID tokens. */
+  sid: string | undefined
   /** `sub` of the tokens from a refresh. */
   subject: string
 }
@@ -34,6 +40,11 @@ interface Bending {
 export async function startProvider(methods = ['client_secret_basic']): Promise<ProviderUnderTest> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const jwk = { ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }
+  const other = {
+    ...(await exportJWK(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey)),
+    kid: 'two',
+    alg: 'ES256',
+  }
   const codes = new Map<string, URLSearchParams>()
   const living = new Set<string>()
   const asked: ProviderUnderTest['asked'] = []
@@ -43,10 +54,12 @@ export async function startProvider(methods = ['client_secret_basic']): Promise<
     nonce: undefined,
     iss: undefined,
     refresh: 'fine',
+    keys: 'fine',
     delay: 0,
+    sid: undefined,
     subject: 'grace',
   }
-  const sign = (typ: string, claims: object, audience: string, life: number) =>
+  const issue = (typ: string, claims: object, audience: string, life: number) =>
     new SignJWT({ ...claims, jti: randomUUID() })
       .setProtectedHeader({ alg: 'ES256', kid: 'one', typ })
       .setIssuer(issuer)
@@ -62,11 +75,16 @@ export async function startProvider(methods = ['client_secret_basic']): Promise<
     return {
       access_token: bend.opaque
         ? `opaque-${randomUUID()}`
-        : await sign('at+jwt', { client_id: 'gateway', roles: ['editor'] }, 'api', bend.life),
+        : await issue('at+jwt', { client_id: 'gateway', roles: ['editor'] }, 'api', bend.life),
       token_type: 'Bearer',
       expires_in: bend.life,
       refresh_token: refreshToken,
-      id_token: await sign('JWT', { nonce, email: 'grace@navy.example', roles: ['from-id-token'] }, 'gateway', 300),
+      id_token: await issue(
+        'JWT',
+        { nonce, sid: bend.sid, email: 'grace@navy.example', roles: ['from-id-token'] },
+        'gateway',
+        300,
+      ),
     }
   }
 
@@ -101,7 +119,8 @@ export async function startProvider(methods = ['client_secret_basic']): Promise<
         id_token_signing_alg_values_supported: ['ES256'],
         authorization_response_iss_parameter_supported: true,
       })
-    if (pathname === '/keys') return say(200, { keys: [jwk] })
+    if (pathname === '/keys')
+      return say(bend.keys === 'broken' ? 500 : 200, { keys: bend.keys === 'others' ? [other] : [jwk] })
     const chunks: Buffer[] = []
     for await (const chunk of req) chunks.push(chunk as Buffer)
     const form = new URLSearchParams(Buffer.concat(chunks).toString())
@@ -120,6 +139,8 @@ export async function startProvider(methods = ['client_secret_basic']): Promise<
     issuer,
     asked,
     bend,
+    sign: (header, claims) =>
+      new SignJWT({ ...claims }).setProtectedHeader({ alg: 'ES256', kid: 'one', ...header }).sign(privateKey),
     authorize(url) {
       const { searchParams } = new URL(url)
       const code = randomUUID()

@@ -7,6 +7,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { driftEndpoints, measureDrift } from './drift.ts'
 import { type ExplainEndpointTools, explainEndpoints } from './explain.ts'
 import { guardAdmin } from './guard.ts'
+import { issuerKeyEndpoints } from './issuer-keys.ts'
 import { type KeyTools, keyEndpoints } from './keys.ts'
 import { type AdminPage, pageEndpoints } from './page.ts'
 
@@ -50,6 +51,7 @@ export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools):
   driftEndpoints(router, tools)
   explainEndpoints(router, tools)
   keyEndpoints(router, tools)
+  issuerKeyEndpoints(router, tools)
 
   app.use(async function answerProblems(ctx, next) {
     try {

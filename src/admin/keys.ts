@@ -1,8 +1,10 @@
 import type Router from '@koa/router'
 import { z } from 'zod'
+import type { IssuedTokens } from '../authentication/issued-tokens.ts'
 import { keyRequest, overlap } from '../authentication/key-request.ts'
 import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
+import { revocationRequest, revoke } from '../authentication/revoke.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
 import { Problem } from '../http/problem.ts'
@@ -11,6 +13,7 @@ import { readJson } from './read-json.ts'
 export interface KeyTools {
   readonly keys: KeyStore
   readonly revocations: Revocations
+  readonly issuedTokens: IssuedTokens
   /** Milliseconds since the epoch. */
   readonly now: () => number
   readonly live: Live<Gateway>
@@ -18,19 +21,14 @@ export interface KeyTools {
 
 const rotation = z.strictObject({ overlap })
 
-const name = z.string().min(1).max(1_024)
-const until = { issuer: name.optional(), until: z.int().min(0).optional() }
-const revocation = z.union(
-  [
-    z.strictObject({ tokenId: name, ...until }),
-    z.strictObject({ family: name, ...until }),
-    z.strictObject({ subject: name, ...until }),
-  ],
-  'name one of tokenId, family and subject, and if need be the issuer',
-)
+const issued = z.strictObject({
+  issuer: z.string().min(1).max(1_024).describe('`iss` of the token.'),
+  tokenId: z.string().min(1).max(1_024).describe('`jti` of the token.'),
+  until: z.int().min(0).describe('When it ends, in seconds since the epoch: its `exp`.'),
+})
 
-/** `/keys`: API keys of the store. `/revocations`: what is no longer believed. */
-export function keyEndpoints(router: Router, { keys, revocations, now, live }: KeyTools): void {
+/** `/keys`: API keys of the store. `/issued-tokens`: what is on record. `/revocations`: what is no longer believed. */
+export function keyEndpoints(router: Router, { keys, revocations, issuedTokens, now, live }: KeyTools): void {
   const request = keyRequest(now, () => Object.keys(live.current.definition.plans))
 
   router.get('/keys', async (ctx) => {
@@ -59,11 +57,16 @@ export function keyEndpoints(router: Router, { keys, revocations, now, live }: K
     ctx.status = 204
   })
 
+  router.post('/issued-tokens', async (ctx) => {
+    await issuedTokens.record(await readJson(ctx, issued))
+    ctx.status = 204
+  })
+
   router.get('/revocations', (ctx) => {
     ctx.body = { revocations: revocations.list() }
   })
   router.post('/revocations', async (ctx) => {
-    await revocations.revoke(await readJson(ctx, revocation))
+    await revoke(await readJson(ctx, revocationRequest), { revocations, keys })
     ctx.status = 204
   })
 }

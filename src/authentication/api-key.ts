@@ -140,7 +140,7 @@ function lookUpIn(rings: readonly KeyRing[]) {
 }
 
 function describe(holder: KeyHolder, issuer: string): Caller {
-  const { id, subject, name, organization, roles, permissions, scopes, plan, expires } = holder
+  const { id, subject, name, organization, roles, permissions, scopes, plan, issuedAt, expires } = holder
   return Object.freeze({
     subject,
     issuer,
@@ -153,6 +153,7 @@ function describe(holder: KeyHolder, issuer: string): Caller {
     claims: Object.freeze({ ...holder }),
     method: 'api-key',
     tokenType: 'ApiKey',
+    ...(issuedAt === undefined ? {} : { issuedAt }),
     ...(expires === undefined ? {} : { expiresAt: expires }),
     tokenId: id,
   } satisfies Caller)

@@ -22,7 +22,17 @@ export type Authentication =
    * `reason` names the first check that failed, for explanations and metrics: `expired`, `audience`, `signature`, ...
    * `found` is what the credential says there, such as the audience it names; for operators, never shown to callers.
    */
-  | { readonly outcome: 'rejected'; readonly problem: Problem; readonly reason: string; readonly found?: string }
+  | {
+      readonly outcome: 'rejected'
+      readonly problem: Problem
+      readonly reason: string
+      readonly found?: string
+      /**
+       * What it would be if the store could be asked whether the credential is still good, and said yes. Only routes
+       * with `"storeOutage": "accept"` take that for an answer.
+       */
+      readonly unconfirmed?: Authentication & { readonly outcome: 'accepted' }
+    }
 
 export const absent: Authentication = Object.freeze({ outcome: 'absent' })
 

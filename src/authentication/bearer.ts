@@ -160,15 +160,18 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       return { outcome: 'rejected', problem: checked.problem, reason: 'unavailable' }
     if (checked.outcome === 'refused') return rejected(checked)
     const { caller } = checked
-    const accepted: Authentication = { outcome: 'accepted', caller, credential: token }
+    const accepted: Accepted = { outcome: 'accepted', caller, credential: token }
     if (revoked === undefined) return accepted
     try {
       const verdict = revoked(caller)
       if (verdict === false) return accepted
       if (verdict === true) return rejected(refused('revoked'))
-      return verdict.then((isRevoked) => (isRevoked ? rejected(refused('revoked')) : accepted), revocationUnknown)
+      return verdict.then(
+        (isRevoked) => (isRevoked ? rejected(refused('revoked')) : accepted),
+        (error: unknown) => revocationUnknown(error, accepted),
+      )
     } catch (error) {
-      return revocationUnknown(error)
+      return revocationUnknown(error, accepted)
     }
   }
 
@@ -227,7 +230,11 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       simulate: function simulateToken(claims: Readonly<Record<string, unknown>>) {
         const judged = verifier.simulate(claims)
         if (judged.outcome === 'refused') return rejected(judged)
-        return conclude({ ...judged, outcome: 'good', signedBy: undefined }, '')
+        // Nobody has issued it, so whether it is on record is not asked.
+        const verdict = revoked?.(judged.caller)
+        if (verdict === true) return rejected(refused('revoked'))
+        if (verdict instanceof Promise) verdict.catch(() => {})
+        return { outcome: 'accepted', caller: judged.caller, credential: '' } satisfies Accepted
       },
     }),
   }
@@ -310,7 +317,9 @@ function refused(reason: TokenRefusal['reason']): TokenRefusal {
   return { outcome: 'refused', reason }
 }
 
-function revocationUnknown(cause: unknown): Authentication {
+type Accepted = Authentication & { readonly outcome: 'accepted' }
+
+function revocationUnknown(cause: unknown, unconfirmed: Accepted): Authentication {
   const problem =
     cause instanceof Problem
       ? cause
@@ -318,5 +327,5 @@ function revocationUnknown(cause: unknown): Authentication {
           cause,
           fields: { 'Retry-After': '1' },
         })
-  return { outcome: 'rejected', problem, reason: 'revocation-unknown' }
+  return { outcome: 'rejected', problem, reason: 'revocation-unknown', unconfirmed }
 }

@@ -24,7 +24,7 @@ export interface WatchedConnection {
 }
 
 export interface CredentialWatchTools extends Tools {
-  readonly revoked: (caller: Caller) => boolean
+  readonly revoked: (caller: Caller) => boolean | Promise<boolean>
 }
 
 interface Entry {
@@ -46,8 +46,15 @@ export function createCredentialWatch({ now, log, revoked }: CredentialWatchTool
       if (caller.method !== 'jwt' || credentials.length > 1) void ask(entry)
       else if (caller.expiresAt !== undefined && caller.expiresAt <= now() / 1_000)
         finish(entry, new Problem('token-expired', 'The token that opened the connection has expired'))
-      else if (revoked(caller))
-        finish(entry, new Problem('invalid-token', 'The token that opened the connection has been revoked'))
+      else {
+        const end = (isRevoked: boolean) => {
+          if (isRevoked)
+            finish(entry, new Problem('invalid-token', 'The token that opened the connection has been revoked'))
+        }
+        const verdict = revoked(caller)
+        if (verdict instanceof Promise) verdict.then(end, () => {})
+        else end(verdict)
+      }
     }
   }
 

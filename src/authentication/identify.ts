@@ -62,6 +62,22 @@ export interface SecurityRequirements {
   readonly alternatives: readonly (readonly Part[])[]
   /** What an invalid credential means where guests are allowed. */
   readonly invalidCredentials: 'reject' | 'anonymous'
+  readonly storeOutage: StoreOutage
+  /** Whether it is known right now what has been revoked; asked where an outage refuses. */
+  confirmed(): boolean | Promise<boolean>
+}
+
+/**
+ * What a credential is worth while nobody can say whether it has been revoked: held against what was known last, with
+ * 503 for tokens that must be on record; as much as its signature says; or nothing.
+ */
+export type StoreOutage = 'last-known' | 'accept' | 'refuse'
+
+/** What a route says about credentials that are not simply good or bad. */
+export interface Doubts {
+  readonly invalidCredentials?: SecurityRequirements['invalidCredentials'] | undefined
+  readonly storeOutage?: StoreOutage | undefined
+  readonly confirmed?: SecurityRequirements['confirmed'] | undefined
 }
 
 interface Part {
@@ -74,7 +90,7 @@ interface Part {
 export function compileSecurity(
   security: readonly Readonly<Record<string, readonly string[]>>[],
   authenticators: ReadonlyMap<string, Authenticator>,
-  invalidCredentials: 'reject' | 'anonymous',
+  { invalidCredentials = 'reject', storeOutage = 'last-known', confirmed = () => true }: Doubts = {},
 ): SecurityRequirements {
   const used: Authenticator[] = []
   const indexOf = (scheme: string) => {
@@ -92,6 +108,8 @@ export function compileSecurity(
     authenticators: used,
     alternatives: alternatives.filter((parts) => parts.length > 0),
     invalidCredentials,
+    storeOutage,
+    confirmed,
   }
 }
 
@@ -109,12 +127,20 @@ const unasked: Identification = Object.freeze({ caller: guest, status: 'no-token
  * 3. The first alternative whose schemes all accept and whose scopes or roles are all there decides who calls; when
  *    the names are what is missing, the first that accepts does, and `unmet` says what it lacks.
  * 4. Otherwise a guest, where `{}` allows one; otherwise 401 with every challenge.
+ * 5. Where an outage of the store refuses: 503 for every credential while nobody knows what has been revoked.
  */
 export function identify(
   requirements: SecurityRequirements,
   head: RequestHead,
 ): Identification | Promise<Identification> {
   if (requirements.public) return unasked
+  const identification = ask(requirements, head)
+  if (requirements.storeOutage !== 'refuse') return identification
+  const certain = (found: Identification) => confirm(requirements, found)
+  return identification instanceof Promise ? identification.then(certain) : certain(identification)
+}
+
+function ask(requirements: SecurityRequirements, head: RequestHead): Identification | Promise<Identification> {
   const { authenticators } = requirements
   const results: Authentication[] = []
   for (let index = 0; index < authenticators.length; index += 1) {
@@ -138,8 +164,29 @@ async function identifyLater(
   return conclude(requirements, results)
 }
 
-function conclude(requirements: SecurityRequirements, results: readonly Authentication[]): Identification {
+/** Whoever shows nothing has nothing that could have been revoked. */
+function confirm(
+  { confirmed }: SecurityRequirements,
+  identification: Identification,
+): Identification | Promise<Identification> {
+  if (identification.credentials.length === 0) return identification
+  const certain = confirmed()
+  if (certain === true) return identification
+  const conclude = (isCertain: boolean): Identification => {
+    if (isCertain) return identification
+    const detail = 'Whether the credential has been revoked cannot be found out right now'
+    const problem = new Problem('store-unavailable', detail, { fields: { 'Retry-After': '1' } })
+    throw new IdentificationRefused(problem, identification.verdicts)
+  }
+  return certain === false ? conclude(false) : certain.then(conclude)
+}
+
+function conclude(requirements: SecurityRequirements, found: readonly Authentication[]): Identification {
   const { authenticators, alternatives } = requirements
+  const results =
+    requirements.storeOutage === 'accept'
+      ? found.map((result) => (result.outcome === 'rejected' ? (result.unconfirmed ?? result) : result))
+      : found
   const verdicts = results.map((authentication, index) => ({ scheme: authenticators[index]!.scheme, authentication }))
 
   // 1. and 2.

@@ -74,6 +74,13 @@ const tokenRules = {
       'Further header parameters of this issuer’s tokens that are ignored; unknown ones are refused otherwise.',
     ),
   claims: claimMapSettings.optional(),
+  revocation: z
+    .enum(['denylist', 'allowlist'])
+    .default('denylist')
+    .describe(
+      '"denylist" (the default): a token is good until it expires or is revoked. "allowlist": besides, its `jti` must ' +
+        'be on record; whoever issues the tokens puts them there with POST /issued-tokens on the admin port.',
+    ),
 }
 
 const defaultTypes = ['at+jwt', 'jwt', 'absent']
@@ -146,9 +153,27 @@ export const oidcIssuer = defineKind({
       maxAge: settings.keysMaxAge,
       staleFor: settings.keysStaleFor,
     })
-    return { kind: 'jwt', name, profile: profileOf(settings, name), keys, metadata: metadata.get }
+    // The operator of one gateway knows it for all of them.
+    const close = store?.subscribe(refreshing, (issuer) => {
+      if (issuer === settings.issuer) void keys.refresh()
+    })
+    return {
+      kind: 'jwt',
+      name,
+      profile: profileOf(settings, name),
+      keys,
+      metadata: metadata.get,
+      async refreshKeys() {
+        const refreshed = keys.refresh()
+        await store?.publish(refreshing, settings.issuer)
+        return refreshed
+      },
+      ...(close && { close }),
+    }
   },
 })
+
+const refreshing = 'key-sets.refresh'
 
 /* secret */
 

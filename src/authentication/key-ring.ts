@@ -14,6 +14,8 @@ export interface KeyHolder {
   readonly cidrs: readonly string[]
   /** Seconds since the epoch. */
   readonly notBefore?: number
+  /** Seconds since the epoch from which on the key is another one than those that were revoked with its subject. */
+  readonly issuedAt?: number
   /** Seconds since the epoch; the key is refused from then on. */
   readonly expires?: number
 }

@@ -26,6 +26,8 @@ export interface KeyStore extends KeyRing {
   rotate(id: string, overlap: number): Promise<Rotation>
   /** Ends a key at once, on every instance within a second. False when there is none of this id. */
   revoke(id: string): Promise<boolean>
+  /** Ends every key of an owner, the same way. Resolves with the ids of those that were good until now. */
+  revokeOwner(owner: string): Promise<readonly string[]>
   /** Writes down what was used and lets go of the store; the store itself stays open. */
   close(): Promise<void>
 }
@@ -300,6 +302,16 @@ export function createKeyStore(
     }
   }
 
+  async function revoke(id: string): Promise<boolean> {
+    const changed = await update(id, (stored) => ({
+      ...stored,
+      revoked: stored.revoked ?? Math.floor(now() / 1000),
+    }))
+    if (changed === undefined) return false
+    await announce(id)
+    return true
+  }
+
   return {
     recognizes: (text) => text.startsWith(`${prefix}_`),
     find,
@@ -342,14 +354,13 @@ export function createKeyStore(
       return { outcome: 'rotated', ...successor }
     },
 
-    async revoke(id) {
-      const changed = await update(id, (stored) => ({
-        ...stored,
-        revoked: stored.revoked ?? Math.floor(now() / 1000),
-      }))
-      if (changed === undefined) return false
-      await announce(id)
-      return true
+    revoke,
+
+    async revokeOwner(owner) {
+      const keys = await store.list(collection, { group: owner })
+      const good = keys.filter(({ value }) => (value as unknown as Stored).revoked === undefined)
+      for (const { key } of good) await revoke(key)
+      return good.map(({ key }) => key)
     },
 
     async close() {
@@ -360,14 +371,9 @@ export function createKeyStore(
 }
 
 /** Only what concerns the holder; frozen, because it becomes the claims of a caller. */
-function holderOf({
-  hash: _,
-  created: _created,
-  revoked: _revoked,
-  replacedBy: _replacedBy,
-  ...holder
-}: Stored): KeyHolder {
-  return Object.freeze(holder)
+function holderOf({ hash: _, created, revoked: _revoked, replacedBy: _replacedBy, ...holder }: Stored): KeyHolder {
+  // Whoever revokes a subject revokes its keys here. A key that is made within the same second is a new one.
+  return Object.freeze({ ...holder, issuedAt: created + 1 })
 }
 
 function defined<T extends object>(value: T): object {

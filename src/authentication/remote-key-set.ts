@@ -45,8 +45,11 @@ export interface RemoteKeySetSettings {
 }
 
 export interface RemoteKeySet extends KeySet {
-  /** Fetch now, whatever the age of the set: the operator knows that a key was withdrawn. */
-  refresh(): Promise<void>
+  /**
+   * Fetch now, whatever the age of the set: the operator knows that a key was withdrawn. False when that failed, and the
+   * known keys go on.
+   */
+  refresh(): Promise<boolean>
 }
 
 const collection = 'key-sets'
@@ -77,7 +80,7 @@ export function remoteKeySet(settings: RemoteKeySetSettings): RemoteKeySet {
   let failure: unknown
   let failedAt = Number.NEGATIVE_INFINITY
   let askedForUnknownAt = Number.NEGATIVE_INFINITY
-  let pending: Promise<void> | undefined
+  let pending: Promise<boolean> | undefined
   let storedAt = Number.NEGATIVE_INFINITY
 
   /** A clock that was set back must not make anything last longer. */
@@ -96,14 +99,14 @@ export function remoteKeySet(settings: RemoteKeySetSettings): RemoteKeySet {
     return age < maxAge || now() - confirmedAt < staleFor ? keys : undefined
   }
 
-  function fetchOnce(): Promise<void> {
+  function fetchOnce(): Promise<boolean> {
     pending ??= fetchSet().finally(() => {
       pending = undefined
     })
     return pending
   }
 
-  async function fetchSet(): Promise<void> {
+  async function fetchSet(): Promise<boolean> {
     const startedAt = now()
     let outcome: 'renewed' | 'failed' = 'renewed'
     try {
@@ -138,6 +141,7 @@ export function remoteKeySet(settings: RemoteKeySetSettings): RemoteKeySet {
       milliseconds: now() - startedAt,
       confirmedAt: keys === undefined ? undefined : confirmedAt,
     })
+    return outcome === 'renewed'
   }
 
   async function remember(set: Keys): Promise<void> {

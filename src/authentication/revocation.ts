@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { type Json, type Store, StoreUnavailable } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 
@@ -35,6 +36,11 @@ export interface Revocations {
   revoke(revocation: Revocation): Promise<void>
   /** From the copy: synchronous, well below a microsecond. Reads on while the store is out. */
   isRevoked(credential: Revocable): boolean
+  /**
+   * Whether the copy is known to hold everything that was revoked until half a second ago, anywhere: a message of ours
+   * has gone through the store and come back. False while the store is out, after a quarter of a second at most.
+   */
+  confirmed(): boolean | Promise<boolean>
   /** Hear of every revocation, from this process or another, once. Returns how to stop. */
   onRevoked(listener: (revocation: ListedRevocation) => void): () => void
   /** What is revoked now. */
@@ -60,6 +66,11 @@ type Kind = keyof typeof kinds
 const collection = 'revocations'
 /** For what a lost message left out. */
 const reloadEvery = 30_000
+/** What could not be announced is announced again after this time. */
+const announceAgain = 250
+/** For how long an echo says that nothing is missing, and how long one is awaited; milliseconds. */
+const echoHolds = 500
+const echoTakes = 200
 
 export interface RevocationOptions {
   /** Milliseconds that the longest-lived credential can live; how long a revocation is kept that does not say `until`. */
@@ -82,11 +93,27 @@ export async function openRevocations(
   let loading: Promise<void> | undefined
   let again = false
   let closed = false
+  /** How often messages may have been missed, and how often when the copy was last read: if equal, it is whole. */
+  let missed = 0
+  let readAt = -1
+  /** Kept, and not yet announced. */
+  const unheard = new Set<ListedRevocation>()
+  let announcing: NodeJS.Timeout | undefined
+  const echoes = `${collection}.echo-${randomUUID()}`
+  let awaited: { readonly text: string; heard(): void } | undefined
+  let confirmedAt = Number.NEGATIVE_INFINITY
+  let confirming: Promise<boolean> | undefined
 
+  const stopEchoes = store.subscribe(echoes, (text) => {
+    if (text === awaited?.text) awaited?.heard()
+  })
   const stop = store.subscribe(
     collection,
     (message) => remember(message as unknown as ListedRevocation),
-    () => void reload(),
+    () => {
+      missed += 1
+      void reload()
+    },
   )
   const timer = setInterval(() => void reload(), reloadEvery).unref()
   try {
@@ -133,11 +160,13 @@ export async function openRevocations(
 
   /** The store's list into the copy, and back into the store what it has forgotten: a Redis that came back empty, say. */
   async function load(): Promise<void> {
+    const before = missed
     const entries = await store.list(collection)
     for (const { value } of entries) remember(value as unknown as ListedRevocation)
     const kept = new Set(entries.map(({ key }) => key))
     for (const revocation of list()) if (!kept.has(keyOf(revocation))) await keep(revocation)
     syncedAt = now()
+    readAt = before
   }
 
   /** Never rejects. A reload that is asked for while one runs follows it, because the running one may be past the news. */
@@ -163,9 +192,52 @@ export async function openRevocations(
     await store.put(collection, keyOf(revocation), revocation as unknown as Json, { expiresAt: revocation.until })
   }
 
+  async function announce(revocation: ListedRevocation): Promise<void> {
+    try {
+      await store.publish(collection, revocation as unknown as Json)
+      unheard.delete(revocation)
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      if (!unheard.has(revocation)) log.warn({ err: error }, 'a revocation was kept and will be announced later')
+      unheard.add(revocation)
+      if (!closed) announcing ??= setTimeout(announceUnheard, announceAgain).unref()
+    }
+  }
+
+  function announceUnheard(): void {
+    announcing = undefined
+    for (const revocation of unheard) void announce(revocation)
+  }
+
+  /** Messages keep their order: when ours is back, every one before it is here. Time is monotonic. */
+  async function confirm(): Promise<boolean> {
+    const started = performance.now()
+    const text = randomUUID()
+    let timer: NodeJS.Timeout | undefined
+    const answered = new Promise<boolean>((resolve) => {
+      awaited = { text, heard: () => resolve(true) }
+      timer = setTimeout(() => resolve(false), echoTakes)
+    })
+    try {
+      await store.publish(echoes, text)
+      if (!(await answered)) return false
+      // What was missed is read now, where it could not be read when it was.
+      if (readAt !== missed) await (loading ?? reload())
+      if (readAt === missed) confirmedAt = started
+      return readAt === missed
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      return false
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   function close(): void {
     closed = true
     clearInterval(timer)
+    clearTimeout(announcing)
+    stopEchoes()
     stop()
     listeners.clear()
   }
@@ -186,13 +258,7 @@ export async function openRevocations(
       if (whole.until <= seconds) return
       await keep(whole)
       remember(whole)
-      try {
-        await store.publish(collection, whole as unknown as Json)
-      } catch (error) {
-        // It is kept: the others will find it when they look themselves.
-        if (!(error instanceof StoreUnavailable)) throw error
-        log.warn({ err: error }, 'a revocation was kept but could not be announced; others follow within 30 s')
-      }
+      await announce(whole)
     },
     isRevoked(credential) {
       return (
@@ -200,6 +266,13 @@ export async function openRevocations(
         isListed(mirror.family, credential.family, credential, now) ||
         isListed(mirror.subject, credential.subject, credential, now)
       )
+    },
+    confirmed() {
+      if (performance.now() - confirmedAt < echoHolds) return true
+      confirming ??= confirm().finally(() => {
+        confirming = undefined
+      })
+      return confirming
     },
     onRevoked(listener) {
       listeners.add(listener)

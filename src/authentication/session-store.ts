@@ -6,6 +6,8 @@ export interface SessionData {
   readonly signedInAt: number
   /** `sub` of the ID token. */
   readonly subject: string
+  /** `sid` of the ID token: how the issuer calls the sign-in that the session came from. */
+  readonly sid?: string
   readonly accessToken: string
   /** When the access token is to be exchanged for the next one, and when it ends; absent when its issuer does not say. */
   readonly refreshAt?: number
@@ -42,6 +44,11 @@ export interface SessionStore {
   replace(id: string, found: StoredSession, data: SessionData): Promise<boolean>
   /** False when there was none. */
   end(key: string): Promise<boolean>
+  /** Ends every session of one sign-in at the issuer, or all those of one subject. */
+  endAll(of: { readonly sid: string } | { readonly subject: string }): Promise<void>
+  /** Whether a message of the issuer was heard before; `heard` keeps it in mind until the time is over. */
+  wasHeard(messageId: string): Promise<boolean>
+  heard(messageId: string, until: number): Promise<void>
   /**
    * Let one of all that share the store do `work` for a session. False when somebody else does it already; a lock
    * whose holder has died is gone after 15 s.
@@ -50,6 +57,8 @@ export interface SessionStore {
 }
 
 export interface SessionStoreOptions {
+  /** `iss` of those who sign in: their names are theirs alone. */
+  readonly issuer: string
   /** Milliseconds. */
   readonly idle: number
   readonly lifetime: number
@@ -58,6 +67,8 @@ export interface SessionStoreOptions {
 }
 
 const collection = 'sessions'
+const bySid = 'session-sids'
+const messages = 'session-messages'
 const locks = 'session-locks'
 const lockLife = 15
 /** Seconds after which a session's use is written down again. */
@@ -72,19 +83,29 @@ interface Entry {
   readonly [key: string]: string | number
 }
 
-export function createSessionStore(store: Store, { idle, lifetime, now, random }: SessionStoreOptions): SessionStore {
+export function createSessionStore(
+  store: Store,
+  { issuer, idle, lifetime, now, random }: SessionStoreOptions,
+): SessionStore {
   const seconds = () => Math.floor(now() / 1_000)
   const idleSeconds = Math.max(1, Math.round(idle / 1_000))
   const unwritten = Math.min(mostUnwritten, Math.floor(idleSeconds / 10))
   const entryOf = (sealed: string, ends: number): Entry => ({ sealed, used: seconds(), ends })
   const expiryOf = ({ used, ends }: Entry) => Math.min(ends, used + idleSeconds)
+  /** Names of groups and entries, from which nobody who reads the store learns whose they are. */
+  const digestOf = (what: 'sid' | 'subject' | 'message', name: string) =>
+    hash('sha256', JSON.stringify([issuer, what, name]), 'base64url')
 
   return {
     async create(data) {
       const id = random(32).toString('base64url')
       const key = keyOf(id)
       const entry = entryOf(seal(id, key, data, random), data.signedInAt + Math.round(lifetime / 1_000))
-      await store.put(collection, key, entry, { expiresAt: expiryOf(entry) })
+      const { subject, sid } = data
+      if (sid !== undefined) await store.put(bySid, key, null, { expiresAt: entry.ends, group: digestOf('sid', sid) })
+      await store.put(collection, key, entry, { expiresAt: expiryOf(entry), group: digestOf('subject', subject) })
+      // The sign-in may have ended at the issuer between the two.
+      if (sid !== undefined && !(await store.get(bySid, key))) await store.delete(collection, key)
       return id
     },
 
@@ -100,7 +121,7 @@ export function createSessionStore(store: Store, { idle, lifetime, now, random }
       if (seconds() - value.used > unwritten) {
         const used = entryOf(value.sealed, value.ends)
         // Somebody who was faster has written down as much.
-        await store.replace(collection, key, stored.revision, used, { expiresAt: expiryOf(used) })
+        await store.replace(collection, key, stored.revision, used, { expiresAt: expiryOf(used), ...groupIn(stored) })
       }
       return { key, data, ends: value.ends, sealed: value.sealed }
     },
@@ -111,12 +132,33 @@ export function createSessionStore(store: Store, { idle, lifetime, now, random }
         const stored = await store.get<Entry>(collection, key)
         if (stored?.value.sealed !== sealed) return false
         const next = entryOf(renewed, stored.value.ends)
-        if (await store.replace(collection, key, stored.revision, next, { expiresAt: expiryOf(next) })) return true
+        const options = { expiresAt: expiryOf(next), ...groupIn(stored) }
+        if (await store.replace(collection, key, stored.revision, next, options)) return true
         // Being used has written as well; look again what it was.
       }
     },
 
-    end: (key) => store.delete(collection, key),
+    async end(key) {
+      const ended = await store.delete(collection, key)
+      if (ended) await store.delete(bySid, key)
+      return ended
+    },
+
+    async endAll(of) {
+      if ('subject' in of) {
+        await store.deleteGroup(collection, digestOf('subject', of.subject))
+        return
+      }
+      const group = digestOf('sid', of.sid)
+      const found = await store.list(bySid, { group })
+      await store.deleteGroup(bySid, group)
+      for (const { key } of found) await store.delete(collection, key)
+    },
+
+    wasHeard: async (messageId) => (await store.get(messages, digestOf('message', messageId))) !== undefined,
+    async heard(messageId, until) {
+      await store.put(messages, digestOf('message', messageId), null, { expiresAt: until })
+    },
 
     async exclusively(key, work) {
       if (!(await store.create(locks, key, true, { expiresAt: seconds() + lockLife }))) return false
@@ -128,6 +170,10 @@ export function createSessionStore(store: Store, { idle, lifetime, now, random }
       return true
     },
   }
+}
+
+function groupIn({ group }: { readonly group?: string }): { readonly group?: string } {
+  return group === undefined ? {} : { group }
 }
 
 /** What ids look like; nothing else is looked up. */

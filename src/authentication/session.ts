@@ -11,6 +11,7 @@ import type { Caller } from './caller.ts'
 import { compileClaimMap } from './claim-map.ts'
 import { createJwtVerifier } from './jwt.ts'
 import type { VerificationKey } from './key-import.ts'
+import { createLogoutTokens, type LogoutRefusal } from './logout-token.ts'
 import type { RelyingParty, Tokens } from './relying-party.ts'
 import { TwoGenerations } from './remember.ts'
 import { type SessionData, type SessionStore, type StoredSession, sessionId } from './session-store.ts'
@@ -33,6 +34,8 @@ export interface SessionsSettings {
   readonly issuer: JwtIssuer
   readonly store: SessionStore
   readonly party: RelyingParty
+  /** Who the gateway is to the issuer. */
+  readonly clientId: string
   /** Asked on every request. A throw is an outage: 503. */
   readonly revoked: (caller: Caller) => boolean | Promise<boolean>
   readonly random: (bytes: number) => Buffer
@@ -55,10 +58,21 @@ export interface Sessions {
   complete(head: RequestHead): Promise<Redirection>
   /** `POST /logout`: the session ends here, and `location` leads to where it ends at the issuer. */
   end(head: RequestHead): Promise<Redirection>
+  /** `POST /logout/backchannel`: the issuer says that a sign-in is over (OpenID Connect Back-Channel Logout 1.0). */
+  hear(logoutToken: string): Promise<LogoutHearing>
 }
+
+export type LogoutHearing =
+  | { readonly outcome: 'ended' }
+  | LogoutRefusal
+  /** Nobody can say right now whose token it is: 503. */
+  | { readonly outcome: 'unavailable'; readonly problem: Problem }
 
 /** Where the issuer sends browsers back to; must be registered there as redirect URI. */
 export const callbackPath = '/login/callback'
+
+/** Where the issuer says that a sign-in is over; may be registered there as `backchannel_logout_uri`. */
+export const backChannelPath = '/logout/backchannel'
 
 /** Seconds that a sign-in at the issuer may take. */
 const attemptLife = 1_800
@@ -95,6 +109,7 @@ type Read = { readonly outcome: 'read'; readonly known: Known } | Refusal
  */
 export function createSessions(settings: SessionsSettings, { now, log }: Tools): Sessions {
   const { scheme, cookie: name, insecure, publicUrl, home, issuer, store, party, revoked, random } = settings
+  const logoutTokens = createLogoutTokens({ issuer, clientId: settings.clientId, now })
   const verifier = createJwtVerifier({ issuers: [issuer], now, idTokens: false, method: 'session' })
   const mapClaims = compileClaimMap(issuer.profile.claims)
   const origin = new URL(publicUrl).origin
@@ -253,6 +268,7 @@ export function createSessions(settings: SessionsSettings, { now, log }: Tools):
     const data = {
       signedInAt: seconds(),
       subject: String(claims['sub']),
+      ...(typeof claims['sid'] === 'string' && { sid: claims['sid'] }),
       accessToken,
       ...timesOf(tokens),
       ...(refreshToken !== undefined && { refreshToken }),
@@ -348,6 +364,20 @@ export function createSessions(settings: SessionsSettings, { now, log }: Tools):
     async end(head) {
       const ended = await endCurrent(head)
       return { location: ended ? await signOutAtIssuer(ended) : home, cookies: [cleared(name)] }
+    },
+
+    async hear(logoutToken) {
+      const read = await logoutTokens.read(logoutToken)
+      if (read.outcome !== 'read') {
+        if (read.outcome === 'refused') log.warn({ reason: read.reason, scheme }, 'a logout token was refused')
+        return read
+      }
+      const { messageId, until, of } = read
+      if (await store.wasHeard(messageId)) return { outcome: 'refused', reason: 'replayed' }
+      await store.endAll(of)
+      // Only then: what could not be done the issuer may ask for again.
+      await store.heard(messageId, until)
+      return { outcome: 'ended' }
     },
   }
 }

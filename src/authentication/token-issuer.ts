@@ -17,6 +17,11 @@ export interface JwtIssuer {
   readonly keys: KeySet
   /** What the issuer publishes about itself; rejects with `FetchFailed`. Absent for issuers that publish nothing. */
   metadata?(): Promise<IssuerMetadata>
+  /**
+   * Fetch its keys now, here and at every gateway on the same store; absent where keys are not fetched. False when they
+   * could not be fetched here.
+   */
+  refreshKeys?(): Promise<boolean>
   /** Stop listening to whatever the keys come from. */
   close?(): void
 }

@@ -98,5 +98,5 @@ export const tokenRefusals = {
     true,
   ),
   inactive: invalid('signature', 'The issuer says that the token is not active.', true),
-  revoked: invalid('revocation', 'The token has been revoked.'),
+  revoked: invalid('revocation', 'The token has been revoked, or is not on record as issued.'),
 } as const satisfies Record<TokenReason, RefusalDefinition>

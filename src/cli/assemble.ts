@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { dirname, resolve } from 'node:path'
+import { openIssuedTokens } from '../authentication/issued-tokens.ts'
 import { createKeyStore } from '../authentication/key-store.ts'
 import { openRevocations } from '../authentication/revocation.ts'
 import { stores } from '../catalogue.ts'
@@ -58,6 +59,8 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     opened.push(() => press.close())
     const revocations = await openRevocations(store, { lifetime: longestLife(definition) }, tools)
     opened.push(() => revocations.close())
+    const issuedTokens = openIssuedTokens(store)
+    opened.push(() => issuedTokens.close())
     const keys = createKeyStore({}, { ...tools, store, random: randomBytes })
     opened.push(() => keys.close())
     const upstreams = createUpstreams({ log, clock: () => performance.now(), chance: Math.random })
@@ -76,6 +79,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
       upstreams,
       press,
       revocations,
+      issuedTokens,
       publicUrl,
       address: `http://${hostInUrl(definition.gateway.listen.host)}:${port}`,
       loopback: isLoopback(definition.gateway.listen.host),
@@ -119,7 +123,7 @@ function openLimiters(
 const month = 30 * 86_400_000
 
 /** How long a revocation is remembered that does not say itself when its token ends: as long as anything could live. */
-function longestLife({ issuers }: Definition): number {
+export function longestLife({ issuers }: Definition): number {
   const lives = Object.values(issuers).map((issuer) => (issuer.type === 'embedded' ? issuer.refreshToken : 0))
   return Math.max(month, ...lives)
 }
@@ -130,11 +134,11 @@ export function hostInUrl(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
-function publicUrlOf({ gateway }: Definition, port: number): string {
+export function publicUrlOf({ gateway }: Definition, port: number): string {
   if (gateway.publicUrl !== undefined) return gateway.publicUrl
   // A cookie or a redirect for 127.0.0.1 is not one for localhost; people type the latter.
   return `http://localhost:${port}`

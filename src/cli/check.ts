@@ -1,13 +1,17 @@
-import { loadDefinition } from '../config/load.ts'
+import { dirname, resolve } from 'node:path'
+import { loadLocated } from '../config/load.ts'
+import { checkFiles } from './check-files.ts'
 import { type Command, UsageError } from './command.ts'
 
 /** Validate everything that can be known without serving. */
 export const check: Command = {
   usage: 'check',
-  summary: 'validate services.json; every mistake at once, with pointer and line',
+  summary: 'validate services.json and the files it names; every mistake at once, with pointer and line',
   async run(words, { config, json }, { environment, out }) {
     if (words.length > 0) throw new UsageError(`check takes no "${words[0]}"`)
-    const definition = await loadDefinition(config, environment)
+    const { definition, faults } = await loadLocated(config, environment)
+    const found = await checkFiles(definition, dirname(resolve(config)))
+    if (found.length > 0) throw faults(found)
     const { services, issuers, securitySchemes } = definition
     const count = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`
     if (json) out(JSON.stringify({ file: config, mistakes: [] }))

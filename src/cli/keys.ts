@@ -2,13 +2,10 @@ import { randomBytes } from 'node:crypto'
 import type { z } from 'zod'
 import { keyRequest, overlap } from '../authentication/key-request.ts'
 import { createKeyStore, type KeyInfo, type KeyStore } from '../authentication/key-store.ts'
-import { stores } from '../catalogue.ts'
-import { loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
-import { build } from '../kind.ts'
-import { type Store, StoreUnavailable } from '../store/store.ts'
-import { silent } from '../telemetry/log.ts'
 import { type Command, type CommonOptions, type ExitCode, parseOptions, type Terminal, UsageError } from './command.ts'
+import { tableOf, timeOf } from './table.ts'
+import { withStore } from './with-store.ts'
 
 type Work = (
   keys: KeyStore,
@@ -34,31 +31,14 @@ export const keys: Command = {
   async run([verb = '', ...words], options, terminal) {
     const work = verbs[verb]
     if (!work) throw new UsageError(`keys is followed by ${Object.keys(verbs).join(', ')}`)
-    const definition = await loadDefinition(options.config, terminal.environment)
-    if (definition.store.type === 'memory') {
-      terminal.err(
-        'sallyport: the store of this services.json is the memory of the gateway, where no other process can put a key; ' +
-          'use POST /keys on the admin port, or "store": { "type": "sqlite" }',
-      )
-      return 1
-    }
-    const tools = { now: Date.now, log: silent }
-    let store: Store | undefined
-    try {
-      store = build(stores, definition.store, tools)
+    return withStore(options, terminal, 'POST /keys', async (store, definition, tools) => {
       const keyStore = createKeyStore({}, { ...tools, store, random: randomBytes })
       try {
         return await work(keyStore, words, options, terminal, definition)
       } finally {
         await keyStore.close()
       }
-    } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error
-      terminal.err(`sallyport: the store cannot be used: ${error.message}`)
-      return 1
-    } finally {
-      await store?.close()
-    }
+    })
   },
 }
 
@@ -111,7 +91,7 @@ async function list(
   const { values, positionals } = parseOptions(words, { owner: { type: 'string' } })
   if (positionals.length > 0) throw new UsageError(`keys list takes no "${positionals[0]}"`)
   const found = await keys.list(values.owner === undefined ? {} : { owner: values.owner })
-  out(json ? JSON.stringify({ keys: found }) : tableOf(found))
+  out(json ? JSON.stringify({ keys: found }) : listing(found))
   return 0
 }
 
@@ -163,7 +143,7 @@ function tell(
   const { id, subject, expires } = created.key
   out(created.text)
   err(
-    `This is the only time the key is shown. Its id is ${id}, it stands for ${subject} and ${expires === undefined ? 'does not expire' : `expires ${time(expires)}`}.`,
+    `This is the only time the key is shown. Its id is ${id}, it stands for ${subject} and ${expires === undefined ? 'does not expire' : `expires ${timeOf(expires)}`}.`,
   )
 }
 
@@ -192,35 +172,19 @@ function read<Schema extends z.ZodType>(schema: Schema, value: unknown): z.outpu
   )
 }
 
-function tableOf(keys: readonly KeyInfo[]): string {
+function listing(keys: readonly KeyInfo[]): string {
   if (keys.length === 0) return 'There are no keys. sallyport keys create --owner … makes one.'
-  const rows = [
+  return tableOf([
     ['ID', 'OWNER', 'STATE', 'EXPIRES', 'LAST USED', 'ROLES', 'PLAN', 'NAME'],
     ...keys.map(({ id, subject, state, expires, lastUsed, roles, plan, name }) => [
       id,
       subject,
       state,
-      expires === undefined ? 'never' : time(expires),
-      lastUsed === undefined ? 'never' : time(lastUsed),
+      expires === undefined ? 'never' : timeOf(expires),
+      lastUsed === undefined ? 'never' : timeOf(lastUsed),
       roles.join(',') || '-',
       plan ?? '-',
       name ?? '',
     ]),
-  ]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-}
-
-function time(seconds: number): string {
-  return new Date(seconds * 1_000)
-    .toISOString()
-    .replace(/:\d\d\.000Z$/, 'Z')
-    .replace('T', ' ')
+  ])
 }

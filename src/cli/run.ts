@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { InvalidConfiguration } from '../config/load.ts'
+import { IssuerRefused } from '../issuer/issuer.ts'
 import { InvalidUsers } from '../issuer/users.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { bench } from './bench.ts'
@@ -9,8 +10,10 @@ import { docs } from './docs.ts'
 import { drift } from './drift.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
+import { issuerKeys } from './issuer-keys.ts'
 import { keys } from './keys.ts'
 import { matrix } from './matrix.ts'
+import { revocations } from './revocations.ts'
 import { routes } from './routes.ts'
 import { startCommand } from './start.ts'
 import { users } from './users.ts'
@@ -25,6 +28,8 @@ const commands: Readonly<Record<string, Command>> = {
   explain,
   matrix,
   keys,
+  revocations,
+  'issuer-keys': issuerKeys,
   users,
   bench,
 }
@@ -71,7 +76,7 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
       return 1
     }
     // What an operator mends outside services.json: no stack says more than the message.
-    if (error instanceof InvalidUsers || error instanceof StoreUnavailable) {
+    if (error instanceof InvalidUsers || error instanceof IssuerRefused || error instanceof StoreUnavailable) {
       terminal.err(`sallyport: ${error.message}`)
       return 1
     }

@@ -28,9 +28,35 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Read and check a services.json. Throws `InvalidConfiguration` with every mistake in it. */
 export async function loadDefinition(file: string, environment: Environment): Promise<Definition> {
-  let text: string
+  return resolvePaths(readDefinition(await readText(file), environment, file), dirname(resolve(file)))
+}
+
+/** The same for somebody who finds further mistakes, in what services.json names: `faults` says where they stand. */
+export async function loadLocated(
+  file: string,
+  environment: Environment,
+): Promise<{ readonly definition: Definition; faults(found: readonly Fault[]): InvalidConfiguration }> {
+  const text = await readText(file)
+  const definition = resolvePaths(readDefinition(text, environment, file), dirname(resolve(file)))
+  const { source } = parseSource(text)
+  return {
+    definition,
+    faults: (found) =>
+      new InvalidConfiguration(
+        file,
+        found.map(({ path, message }) => ({ pointer: toPointer(path), ...source!.locate(path), message })),
+      ),
+  }
+}
+
+export interface Fault {
+  readonly path: Path
+  readonly message: string
+}
+
+async function readText(file: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8')
+    return await readFile(file, 'utf8')
   } catch (cause) {
     const reason =
       (cause as NodeJS.ErrnoException).code === 'ENOENT'
@@ -38,7 +64,6 @@ export async function loadDefinition(file: string, environment: Environment): Pr
         : `cannot be read: ${(cause as Error).message}`
     throw new InvalidConfiguration(file, [{ pointer: '', line: 0, column: 0, message: reason }], { cause })
   }
-  return resolvePaths(readDefinition(text, environment, file), dirname(resolve(file)))
 }
 
 /** The store's file stands beside services.json, wherever the gateway is started. */

@@ -176,12 +176,21 @@ const enforce = z
       'there also puts in force what its service tries. Default: "on".',
   )
 
+const storeOutage = z
+  .enum(['last-known', 'accept', 'refuse'])
+  .describe(
+    'What a credential is worth while the store is out and nobody can say whether it has been revoked. "last-known" (the ' +
+      'default): it is held against what was known last, and tokens that must be on record are answered with 503. ' +
+      '"accept": those too are good when their signature is. "refuse": every credential is answered with 503.',
+  )
+
 /** What a route may say otherwise than its service. */
 const perRoute = {
   security: security.optional(),
   allow: allow.optional(),
   enforce: enforce.optional(),
   invalidCredentials: invalidCredentials.optional(),
+  storeOutage: storeOutage.optional(),
   forward: forward.optional(),
   limits: limits.optional(),
   validate: validate.optional(),

@@ -47,6 +47,8 @@ export interface RouteTools {
   /** Cookies of the gateway itself, which no service sees or sets. */
   readonly cookies: readonly string[]
   readonly revoked: (caller: Caller) => boolean | Promise<boolean>
+  /** Whether it is known right now what has been revoked. */
+  readonly confirmed: () => boolean | Promise<boolean>
   readonly minter: Minter
   /** How a service's tokens are asked for; by HTTP unless something else is handed in. */
   readonly fetchJson?: FetchJson
@@ -82,6 +84,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
     crossing: createCrossings(authenticators, tools.cookies, definition.gateway.cors.origins.length > 0),
     // Routes that agree share one, because it keeps the tokens it has got.
     propagator: shared((settings: { readonly type: string }) => build(propagators, settings, tools)),
+    confirmed: tools.confirmed,
     policies: createPolicies({
       rolePermissions: definition.roles,
       credentials: [...authenticators.values()].map(({ location }) => location),
@@ -155,6 +158,7 @@ interface Common {
   readonly authenticators: ReadonlyMap<string, Authenticator>
   readonly crossing: ReturnType<typeof createCrossings>
   readonly policies: Policies
+  readonly confirmed: RouteTools['confirmed']
   propagator(settings: { readonly type: string }): Propagator
 }
 
@@ -204,11 +208,11 @@ function compileRoute(
   const compileAll = (written: readonly WrittenAllow[]) =>
     written.map(({ allow, pointer }) => common.policies.compile(allow, { pointer }))
   const [enforced, tried] = [allows.filter(({ shadow }) => !shadow), allows.filter(({ shadow }) => shadow)]
-  const compiled = compileSecurity(
-    security,
-    authenticators,
-    exception?.invalidCredentials ?? base.invalidCredentials ?? 'reject',
-  )
+  const compiled = compileSecurity(security, authenticators, {
+    invalidCredentials: exception?.invalidCredentials ?? base.invalidCredentials,
+    storeOutage: exception?.storeOutage ?? base.storeOutage,
+    confirmed: common.confirmed,
+  })
   const owned = [...mappedNames(identity), ...Object.keys(headers)]
   const unchecked = compiled.public && propagator.unchecked
   const { covers, ...crossed } = crossing(owned, unchecked)

@@ -19,7 +19,7 @@ export interface Issuers {
 }
 
 export async function acquireIssuers(definition: Definition, tools: GatewayTools, scope: Scope): Promise<Issuers> {
-  const { now, log, store, metrics, publicUrl, folder, revocations, loopback } = tools
+  const { now, log, store, metrics, publicUrl, folder, revocations, issuedTokens, loopback } = tools
   const believed = new Map<string, TokenIssuer>()
   let embedded: EmbeddedIssuer | undefined
   let sessionClient: ClientDefinition | undefined
@@ -41,6 +41,7 @@ export async function acquireIssuers(definition: Definition, tools: GatewayTools
           directory: folder,
           clients: client ? [client] : [],
           denylist: revocations,
+          issuedTokens,
           addressOf: (ctx) => ctx.state['head']?.client.address ?? '',
           keySetEvents: {
             fetched: ({ outcome }) => {

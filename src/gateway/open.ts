@@ -2,12 +2,14 @@ import type { Caller } from '../authentication/caller.ts'
 import { createCredentialWatch } from '../authentication/credential-watch.ts'
 import type { FetchJson } from '../authentication/fetch-json.ts'
 import { compileSecurity } from '../authentication/identify.ts'
+import type { IssuedTokens } from '../authentication/issued-tokens.ts'
 import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
 import type { Definition } from '../config/schema.ts'
 import { createDocsPage, type DocsFiles, type DocsOptions } from '../docs/docs-page.ts'
 import { createCrossOriginPolicy } from '../http/cross-origin.ts'
 import { createClientReader } from '../http/forwarded.ts'
+import type { Issuer as EmbeddedIssuer } from '../issuer/issuer.ts'
 import { docsClientId } from '../issuer/settings.ts'
 import type { EnforcedSecurity, JsonObject } from '../openapi/document.ts'
 import { createOwnPart } from '../openapi/own.ts'
@@ -16,7 +18,7 @@ import type { OwnPart } from '../openapi/publish.ts'
 import { createServiceDocument, type ServiceDocument } from '../openapi/service-document.ts'
 import { locate } from '../openapi/source.ts'
 import type { Minter } from '../propagation/minter.ts'
-import type { Store } from '../store/store.ts'
+import { type Store, StoreUnavailable } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type ConcurrencyDefinition, type ConcurrencyLimit, createConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { Limiters } from '../throttling/limiter.ts'
@@ -48,6 +50,7 @@ export interface GatewayTools extends Tools {
   readonly minter: Minter
   readonly press: Press
   readonly revocations: Revocations
+  readonly issuedTokens: IssuedTokens
   /** Whether the gateway can be reached from this machine only. */
   readonly loopback: boolean
   readonly docsFiles: DocsFiles
@@ -73,7 +76,20 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
   try {
     const issuers = await acquireIssuers(definition, tools, scope)
     const { believed, embedded } = issuers
-    const revoked = (caller: Caller) => tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false
+    const onRecord = issuersOnRecord(definition, embedded)
+    const revoked = (caller: Caller) => {
+      if (tools.revocations.isRevoked(caller) || embedded?.isActive(caller) === false) return true
+      if (caller.method === 'api-key') return embedded?.isLockedOut(caller.subject) === true
+      // Tokens, and sessions for the tokens that they hold; what a trusted proxy says is neither.
+      if (caller.tokenType === undefined || !onRecord.has(caller.issuer)) return false
+      return unlisted(caller)
+    }
+    /** Found here lately is not enough: it may have been withdrawn while the store was out. */
+    async function unlisted(caller: Caller): Promise<boolean> {
+      if (!(await tools.revocations.confirmed()))
+        throw new StoreUnavailable('nobody knows what has been revoked since the store went')
+      return !(await tools.issuedTokens.isOnRecord(caller)) || tools.revocations.isRevoked(caller)
+    }
     const credentials = createCredentialWatch({ now: tools.now, log: tools.log, revoked })
     undo.push(() => credentials.close())
     const sessions = openSessions(definition, issuers, revoked, tools)
@@ -83,6 +99,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       keys: [tools.keys],
       cookies: [...(embedded?.cookies ?? []), ...(sessions?.cookies ?? [])],
       revoked,
+      confirmed: () => tools.revocations.confirmed(),
       limiters: tools.limiters,
       concurrency: await acquireConcurrency(definition, scope),
       minter: tools.minter,
@@ -151,7 +168,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       (schemes) => createDocsPage(docsOptions(definition, tools.publicUrl, schemes), tools.docsFiles),
     )
 
-    const anySecurity = compileSecurity(anyScheme, compiled.authenticators, 'reject')
+    const anySecurity = compileSecurity(anyScheme, compiled.authenticators)
     const published = () => documents.published
     const shown =
       definition.gateway.docs.view === 'all'
@@ -175,7 +192,6 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       compositions: compileCompositions(definition, compiled.services),
       services: compiled.services,
       authenticators: compiled.authenticators,
-      issuers: believed,
       anyScheme: anySecurity,
       sessions,
       credentials,
@@ -186,6 +202,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       get docs() {
         return docsPage()
       },
+      issuers: believed,
       issuer: embedded,
       readClient: createClientReader(definition.gateway.trustedProxies),
       crossOrigin: createCrossOriginPolicy(definition.gateway.cors),
@@ -201,6 +218,16 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
     await scope.release()
     throw error
   }
+}
+
+/** `iss` of the issuers whose tokens must be on record. */
+function issuersOnRecord({ issuers }: Definition, embedded: EmbeddedIssuer | undefined): ReadonlySet<string> {
+  return new Set(
+    Object.values(issuers).flatMap((issuer) => {
+      if (issuer.type === 'introspection' || issuer.revocation !== 'allowlist') return []
+      return issuer.type === 'embedded' ? embedded!.issuer : issuer.issuer
+    }),
+  )
 }
 
 async function acquireSources(

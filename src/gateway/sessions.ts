@@ -78,7 +78,7 @@ export function openSessions(
       publicUrl,
       home: session.home,
       issuer,
-      store: createSessionStore(store, { ...session, now, random: randomBytes }),
+      store: createSessionStore(store, { ...session, issuer: issuer.profile.issuer, now, random: randomBytes }),
       party: createRelyingParty(
         ours
           ? {
@@ -90,6 +90,7 @@ export function openSessions(
             }
           : { ...common, clientId: session.clientId!, clientSecret: session.clientSecret },
       ),
+      clientId: ours ? sessionClient.id : session.clientId!,
       revoked,
       random: randomBytes,
     },

@@ -36,6 +36,13 @@ export interface Denylist {
   }): boolean
 }
 
+/** The gateway's record of issued tokens; `IssuedTokens` fits. */
+export interface TokenRecord {
+  /** `until` in seconds since the epoch. */
+  record(token: { readonly issuer: string; readonly tokenId: string; readonly until: number }): Promise<void>
+  isOnRecord(token: { readonly issuer: string; readonly tokenId: string }): boolean | Promise<boolean>
+}
+
 /** Reads the access tokens that this issuer has signed itself. */
 export interface AccessTokens {
   /** Undefined for everything that is not a living token of ours whose subject may still act. */
@@ -49,6 +56,7 @@ export function createAccessTokens(
   keys: SigningKeys,
   subjects: Subjects,
   denylist: Denylist,
+  record: TokenRecord | undefined,
   now: () => number,
 ): AccessTokens {
   return {
@@ -69,6 +77,7 @@ export function createAccessTokens(
       }
       const { jti: tokenId, fam: family, sub: subject, iat: issuedAt } = claims
       if (denylist.isRevoked({ issuer, tokenId, family, subject, issuedAt })) return undefined
+      if (record && !(await record.isOnRecord({ issuer, tokenId }))) return undefined
       return subjects.find(subject) ? claims : undefined
     },
   }

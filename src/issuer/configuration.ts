@@ -8,7 +8,8 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider'
 import type { Log } from '../telemetry/log.ts'
-import type { Denylist } from './access-tokens.ts'
+import type { Denylist, TokenRecord } from './access-tokens.ts'
+import { orOutage } from './adapter.ts'
 import type { Pages } from './pages.ts'
 import { openIdClaims, type Scopes } from './scopes.ts'
 import { type ClientDefinition, docsClientId, type EmbeddedSettings, grantTypes } from './settings.ts'
@@ -29,6 +30,8 @@ export interface IssuerParts {
   readonly subjects: Subjects
   readonly keys: SigningKeys
   readonly denylist: Denylist
+  /** Where access tokens must be, to be good. */
+  readonly record: TokenRecord | undefined
   readonly pages: Pages
   readonly adapters: (model: string) => Adapter
   readonly log: Log
@@ -59,7 +62,7 @@ export const inSeconds = (milliseconds: number) => Math.max(1, Math.round(millis
  * that prints a warning.
  */
 export function configurationOf(parts: IssuerParts): Configuration {
-  const { settings, publicUrl, audience, clients, subjects, keys, pages, adapters } = parts
+  const { settings, publicUrl, audience, clients, subjects, keys, pages, adapters, record } = parts
   const secure = publicUrl.startsWith('https:')
   const refreshLife = inSeconds(settings.refreshToken)
   const accessLifeOf = (clientId: string | undefined) =>
@@ -127,10 +130,12 @@ export function configurationOf(parts: IssuerParts): Configuration {
     },
     formats: {
       customizers: {
-        jwt: (ctx, _token, { payload }) => {
+        jwt: async (ctx, _token, { payload }) => {
           payload['nbf'] = payload['iat']
           const act = ctx?.oidc?.entities['Actor']
           if (act) payload['act'] = act
+          const { jti, exp } = payload as { jti: string; exp: number }
+          if (record) await orOutage(record.record({ issuer: parts.issuer, tokenId: jti, until: exp + 60 }))
         },
       },
     },

@@ -5,7 +5,7 @@ import { type errors, type KoaContextWithOIDC, Provider } from 'oidc-provider'
 import { defineKind } from '../kind.ts'
 import type { Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
-import { createAccessTokens, type Denylist } from './access-tokens.ts'
+import { createAccessTokens, type Denylist, type TokenRecord } from './access-tokens.ts'
 import { createAdapters, successorsBy } from './adapter.ts'
 import { countAttempts } from './attempts.ts'
 import { configurationOf, type IssuerParts, inSeconds, routes } from './configuration.ts'
@@ -17,7 +17,7 @@ import { createPages } from './pages.ts'
 import { createScopes } from './scopes.ts'
 import { type ClientDefinition, docsClientId, type EmbeddedSettings, embeddedSettings, grantTypes } from './settings.ts'
 import { createSignIn } from './sign-in.ts'
-import { openSigningKeys } from './signing-keys.ts'
+import { openSigningKeys, type SigningKeys, type SigningKeysOptions } from './signing-keys.ts'
 import { createSubjects } from './subjects.ts'
 import { createTurnstile } from './turnstile.ts'
 import { nobody, openUsers } from './users.ts'
@@ -28,6 +28,8 @@ export interface IssuerTools extends Tools {
   readonly store: Store
   /** The gateway's revocations. */
   readonly denylist: Denylist
+  /** Where access tokens are put on record, with `"revocation": "allowlist"`. */
+  readonly issuedTokens: TokenRecord
   /** Whether the gateway can be reached from this machine only. */
   readonly loopback: boolean
   /** What `users` is relative to: the folder of services.json. */
@@ -61,10 +63,12 @@ export interface Issuer {
   readonly scopes: Readonly<Record<string, string>>
   /** Whether the subject of a credential may still act: true for credentials of other issuers. Synchronous, from memory. */
   isActive(credential: { readonly issuer: string; readonly subject: string }): boolean
+  /** Whether this is one of its users, and may not act any more: what stands for the user, such as an API key, may not either. */
+  isLockedOut(subject: string): boolean
   /** Names of its cookies, which no service must see. */
   readonly cookies: readonly string[]
-  /** Announces a new signing key, which takes over in an hour. Resolves with its `kid`. */
-  rotateKeys(): Promise<string>
+  /** What its tokens are signed with, for operators. */
+  readonly signingKeys: Pick<SigningKeys, 'list' | 'rotate' | 'remove'>
   close(): Promise<void>
 }
 
@@ -109,7 +113,7 @@ const hashing = { atOnce: 2, waiting: 60 } as const
  * Rejects with `IssuerRefused` or `InvalidUsers`, for the operator to read, or `StoreUnavailable`.
  */
 export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTools): Promise<Issuer> {
-  const { publicUrl, store, denylist, loopback, directory, now, log } = tools
+  const { publicUrl, store, denylist, issuedTokens, loopback, directory, now, log } = tools
   const issuer = `${publicUrl}${mountPath}`
   const clients = new Map([...(tools.clients ?? []), ...settings.clients].map((client) => [client.id, client]))
 
@@ -130,15 +134,11 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
   }
 
   // 2.
-  const longestToken = Math.max(settings.accessToken, ...[...clients.values()].map((client) => client.accessToken ?? 0))
+  const keySettings = signingKeysOf(settings)
+  const longestToken = keySettings.tokenLife
   const keys = await openSigningKeys(
     store,
-    {
-      algorithm: settings.algorithm,
-      tokenLife: inSeconds(longestToken),
-      rotateEvery: inSeconds(settings.rotateKeys),
-      ...(tools.announce !== undefined && { announce: tools.announce }),
-    },
+    { ...keySettings, ...(tools.announce !== undefined && { announce: tools.announce }) },
     tools,
   )
   const users =
@@ -158,7 +158,8 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
   const addressOf = tools.addressOf ?? ((ctx: Context) => ctx.req.socket.remoteAddress ?? '')
   const signIn = createSignIn(users, countAttempts(store, now), createTurnstile(hashing.atOnce, hashing.waiting))
   const successor = successorsBy(() => keys.secretFor('refresh tokens'))
-  const accessTokens = createAccessTokens(issuer, keys, subjects, denylist, now)
+  const record = settings.revocation === 'allowlist' ? issuedTokens : undefined
+  const accessTokens = createAccessTokens(issuer, keys, subjects, denylist, record, now)
   const parts: IssuerParts = {
     settings,
     issuer,
@@ -170,6 +171,7 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     subjects,
     keys,
     denylist,
+    record,
     pages: createPages(mountPath),
     adapters: createAdapters(store, {
       refreshGrace: settings.refreshGrace || 0,
@@ -222,7 +224,7 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
 
   function listen(provider: Provider): void {
     provider.on('grant.revoked', (ctx, family) => {
-      const until = Math.ceil(now() / 1_000) + inSeconds(longestToken) + 60
+      const until = Math.ceil(now() / 1_000) + longestToken + 60
       const kept = denylist.revoke({ family, issuer, until }).catch((error: unknown) => error)
       pending.set(ctx, [...(pending.get(ctx) ?? []), kept])
     })
@@ -282,18 +284,30 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     },
     scopes: parts.scopes.described,
     isActive: (credential) => credential.issuer !== issuer || subjects.find(credential.subject) !== undefined,
+    isLockedOut: (subject) => users.find(subject)?.active === false,
     get cookies() {
       return (['session', 'interaction', 'resume'] as const).flatMap((type) => {
         const name = provider.cookieName(type)
         return [name, `${name}.sig`]
       })
     },
-    rotateKeys: () => keys.rotate(),
+    signingKeys: keys,
     async close() {
       stopFollowing()
       await close()
     },
   }
+}
+
+/** What the keys need to know of services.json; for commands too, which have no issuer. */
+export function signingKeysOf({
+  accessToken,
+  clients,
+  algorithm,
+  rotateKeys,
+}: EmbeddedSettings): Pick<SigningKeysOptions, 'algorithm' | 'tokenLife' | 'rotateEvery'> {
+  const longest = Math.max(accessToken, ...clients.map((client) => client.accessToken ?? 0))
+  return { algorithm, tokenLife: inSeconds(longest), rotateEvery: inSeconds(rotateKeys) }
 }
 
 async function notReached(): Promise<never> {

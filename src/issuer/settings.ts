@@ -129,6 +129,13 @@ export const embeddedSettings = z.strictObject({
       'How long a refresh token that was used answers once more, with the same successor, so that a lost answer or two ' +
         'tabs end no login. Used later it ends the login. false: at once. Default: 10s.',
     ),
+  revocation: z
+    .enum(['denylist', 'allowlist'])
+    .default('denylist')
+    .describe(
+      '"denylist" (the default): an access token is good until it expires or is revoked. "allowlist": besides, it must ' +
+        'be on record as issued, so a stolen signing key alone makes no good token; while the store is out, none is good.',
+    ),
   session: duration(30 * day)
     .default(12 * 3_600_000)
     .describe('How long a browser that signed in need not do so again for another application. Default: 12h.'),

@@ -30,12 +30,35 @@ export interface SigningKeys {
   secretFor(purpose: string): Buffer
   /** Tells of every change, of keys and of which one signs. Returns how to stop. */
   onChange(listener: () => void): () => void
+  /** Every living key: what it is for now, and until when. Newest first. */
+  list(): readonly SigningKeyState[]
   /** Announces a new key, which takes over after `announce` seconds. Resolves with its `kid`. */
   rotate(): Promise<string>
+  /**
+   * Takes a key away, because somebody else may have it: from now on it verifies nothing, here at once and at every
+   * instance within a second, and no instance brings it back. When it was the one that signs, the next one signs at once.
+   * Rejects with `StoreUnavailable` when that could not be kept.
+   */
+  remove(kid: string): Promise<KeyRemoval>
   /** Looks into the store and at the clock now, instead of within a minute. */
   refresh(): Promise<void>
   close(): void
 }
+
+/** A key as an operator may see it. Times in seconds since the epoch. */
+export interface SigningKeyState {
+  readonly kid: string
+  readonly algorithm: string
+  /** Published only; signing; verifying what it has signed. */
+  readonly state: 'announced' | 'active' | 'retired'
+  readonly activeFrom: number
+  /** When it is gone; absent until a successor is announced. */
+  readonly expiresAt?: number
+}
+
+export type KeyRemoval =
+  /** `active`: the key that signs now. */
+  { readonly outcome: 'removed'; readonly active: string } | { readonly outcome: 'unknown' }
 
 interface KeyEntry {
   readonly jwk: JWK & { readonly kid: string }
@@ -50,10 +73,20 @@ const secretKey = 'secret'
 /** Made by whoever comes first; later ones are named by their `kid`. */
 const firstKey = 'first'
 const lockKey = 'lock'
+/** A key that was removed leaves its name, so that no instance takes its own copy for one that the store has lost. */
+const removedKey = (kid: string) => `removed:${kid}`
 const lookEvery = 60_000
 /** Clocks of instances and of verifiers differ a little. */
 const leeway = 120
 const modulusLength = 2_048
+
+/** One announcement after the other: the next key takes over an hour after it was announced. */
+export class AnnouncedLately extends Error {
+  constructor() {
+    super('a new key was announced within the last two minutes')
+    this.name = 'AnnouncedLately'
+  }
+}
 
 export async function openSigningKeys(
   store: Store,
@@ -62,6 +95,7 @@ export async function openSigningKeys(
 ): Promise<SigningKeys> {
   const listeners = new Set<() => void>()
   let entries = new Map<string, KeyEntry>()
+  let removed: ReadonlySet<string> = new Set()
   let secret: Buffer = Buffer.alloc(0)
   let published = ''
   let timer: NodeJS.Timeout | undefined
@@ -91,9 +125,13 @@ export async function openSigningKeys(
   async function adopt(): Promise<void> {
     const found = await store.list(collection)
     const next = new Map<string, KeyEntry>()
+    const gone = new Set(found.flatMap(({ value }) => (isRemoval(value) ? [value.removed] : [])))
+    for (const kid of removed) if (!gone.has(kid)) await keepRemoval(kid)
+    removed = new Set([...removed, ...gone])
     for (const { key, value, expiresAt } of found) {
-      if (key === secretKey || key === lockKey) continue
+      if (key === secretKey || key === lockKey || isRemoval(value)) continue
       const entry = value as unknown as Omit<KeyEntry, 'expiresAt'>
+      if (removed.has(entry.jwk.kid)) continue
       // While the first key is being retired it stands there under both names.
       if (expiresAt === undefined && next.has(entry.jwk.kid)) continue
       next.set(entry.jwk.kid, { ...entry, ...(expiresAt !== undefined && { expiresAt }) })
@@ -101,7 +139,7 @@ export async function openSigningKeys(
     // A store that came back empty gets back what we know, or tokens that are out there could not be verified elsewhere.
     for (const entry of living()) {
       const { kid } = entry.jwk
-      if (next.has(kid)) continue
+      if (next.has(kid) || removed.has(kid)) continue
       await store.put(collection, kid, asJson(entry), expiry(entry))
       next.set(kid, entry)
     }
@@ -151,6 +189,37 @@ export async function openSigningKeys(
     if ((first?.value as unknown as KeyEntry | undefined)?.jwk.kid === kid) await store.delete(collection, firstKey)
   }
 
+  async function keepRemoval(kid: string): Promise<void> {
+    await store.put(collection, removedKey(kid), { removed: kid })
+  }
+
+  /** 1. Somebody who signs in its place. 2. Its name among the removed, then the key itself. 3. Everybody else. */
+  async function take(kid: string): Promise<KeyRemoval> {
+    await adopt()
+    if (!entries.has(kid)) return { outcome: 'unknown' }
+    if (active()!.jwk.kid === kid) {
+      // One that was announced is known to many already.
+      const announced = living().findLast(
+        ({ jwk, activeFrom }) => jwk.kid !== kid && jwk.alg === algorithm && activeFrom > seconds(),
+      )
+      const { expiresAt: _, ...next } = announced ?? (await create(0))
+      await keep(next.jwk.kid, { ...next, activeFrom: Math.floor(seconds()) })
+    }
+    await keepRemoval(kid)
+    removed = new Set([...removed, kid])
+    entries.delete(kid)
+    await store.delete(collection, kid)
+    const first = await store.get(collection, firstKey)
+    if ((first?.value as unknown as KeyEntry | undefined)?.jwk.kid === kid) await store.delete(collection, firstKey)
+    // Its end was set when the one that is gone now was announced.
+    const last = living().find(({ jwk }) => jwk.alg === algorithm)!
+    if (last.expiresAt !== undefined) await keep(last.jwk.kid, { jwk: last.jwk, activeFrom: last.activeFrom })
+    tell()
+    await store.publish(collection, null)
+    log.warn({ kid, active: active()!.jwk.kid }, 'a signing key was removed; what it has signed is refused')
+    return { outcome: 'removed', active: active()!.jwk.kid }
+  }
+
   /** Newest first, and by name among those of one second: the same order at every instance. */
   function living(): KeyEntry[] {
     return [...entries.values()]
@@ -170,6 +239,21 @@ export async function openSigningKeys(
     return [first!, ...living().filter((entry) => entry !== first)].map(({ jwk }) => jwk)
   }
 
+  function list(): SigningKeyState[] {
+    const current = active()
+    return living().map((entry) => {
+      const { jwk, activeFrom, expiresAt } = entry
+      const state = entry === current ? 'active' : activeFrom > seconds() ? 'announced' : 'retired'
+      return {
+        kid: jwk.kid,
+        algorithm: jwk.alg ?? algorithm,
+        state,
+        activeFrom,
+        ...(expiresAt !== undefined && { expiresAt }),
+      }
+    })
+  }
+
   function tell(): void {
     const state = JSON.stringify([signing().map(({ kid }) => kid), secret.toString('base64url')])
     if (state === published) return
@@ -179,12 +263,18 @@ export async function openSigningKeys(
     for (const listener of listeners) listener()
   }
 
-  /** One look after the other; the next one when a key is due, and within a minute. */
-  function refresh(): Promise<void> {
-    const done = running.then(look)
-    running = done.catch(() => {})
+  /** One after the other. */
+  function alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = running.then(work)
+    running = done.then(
+      () => {},
+      () => {},
+    )
     return done.finally(schedule)
   }
+
+  /** The next look is when a key is due, and within a minute. */
+  const refresh = () => alone(look)
 
   function schedule(): void {
     clearTimeout(timer)
@@ -230,21 +320,25 @@ export async function openSigningKeys(
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    list,
     async rotate() {
-      let kid: string | undefined
-      const done = running.then(async () => {
+      const kid = await alone(async () => {
         await adopt()
-        kid = await announceNext()
+        const next = await announceNext()
         tell()
+        return next
       })
-      running = done.catch(() => {})
-      await done.finally(schedule)
-      if (kid === undefined) throw new Error('a new key was announced within the last two minutes')
+      if (kid === undefined) throw new AnnouncedLately()
       return kid
     },
+    remove: (kid) => alone(() => take(kid)),
     refresh,
     close,
   }
+}
+
+function isRemoval(value: Json): value is { readonly removed: string } {
+  return value !== null && typeof value === 'object' && 'removed' in value
 }
 
 function asJson({ jwk, activeFrom }: KeyEntry): Json {

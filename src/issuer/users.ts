@@ -57,9 +57,14 @@ export type User = Readonly<z.output<typeof user>>
 
 /** The users file cannot be used. The message lists everything that is wrong with it. */
 export class InvalidUsers extends Error {
+  readonly path: string
+  readonly mistakes: readonly string[]
+
   constructor(path: string, mistakes: readonly string[], options?: ErrorOptions) {
     super(`the users file ${path} cannot be used\n${mistakes.map((mistake) => `  ${mistake}`).join('\n')}`, options)
     this.name = 'InvalidUsers'
+    this.path = path
+    this.mistakes = mistakes
   }
 }
 

@@ -1,4 +1,5 @@
 import Router from '@koa/router'
+import { backChannelPath } from '../authentication/session.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { expectsContinue } from '../http/expectation.ts'
 import { Problem } from '../http/problem.ts'
@@ -46,9 +47,9 @@ export function ownEndpoints(): Step {
     const toServices = first === '.well-known' ? next : () => refuse(ctx)
     const others = () => answer(ctx as never, toServices as never) as Promise<void>
     const { issuer } = ctx.state.gateway
-    // The library reads bodies and knows nothing of those who wait to be told to send theirs.
-    if (issuer && (first === 'oauth2' || first === 'token') && expectsContinue(ctx.req) && !isUpgrade(ctx.req))
-      ctx.res.writeContinue()
+    // Here bodies are read; whoever waits to be told to send one is told.
+    const reads = path === backChannelPath || (issuer && (first === 'oauth2' || first === 'token'))
+    if (reads && expectsContinue(ctx.req) && !isUpgrade(ctx.req)) ctx.res.writeContinue()
     return issuer ? issuer.endpoints(ctx, others) : others()
   }
 }

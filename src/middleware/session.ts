@@ -1,10 +1,11 @@
 import type Router from '@koa/router'
 import type { Caller } from '../authentication/caller.ts'
 import { identify } from '../authentication/identify.ts'
-import { callbackPath, type Redirection, type Sessions } from '../authentication/session.ts'
+import { backChannelPath, callbackPath, type Redirection, type Sessions } from '../authentication/session.ts'
 import { refuseCrossSite } from '../gateway/cross-site.ts'
 import { expectsPage } from '../http/cross-site.ts'
 import { Problem } from '../http/problem.ts'
+import { readForm } from '../issuer/form.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { State, StepContext } from './state.ts'
 
@@ -17,6 +18,7 @@ export function sessionEndpoints(router: Router<State>): void {
     go(ctx, await reached(sessionsOf(ctx).complete(ctx.state.head)))
   })
   router.post('/logout', logout)
+  router.post(backChannelPath, hearIssuer)
   router.get('/me', async (ctx) => {
     ctx.set('Cache-Control', 'no-store')
     ctx.body = describe((await callerOf(ctx)).caller)
@@ -39,6 +41,27 @@ async function logout(ctx: StepContext): Promise<void> {
   ctx.set('Cache-Control', 'no-store')
   ctx.set('Set-Cookie', [...redirection.cookies])
   ctx.status = 204
+}
+
+/** OpenID Connect Back-Channel Logout 1.0 §2.5, §2.8: from the issuer itself, without cookies. */
+async function hearIssuer(ctx: StepContext): Promise<void> {
+  const reading = await readForm(ctx)
+  if (reading.outcome === 'too-large') throw new Problem('body-too-large', 'A logout token is shorter than this')
+  if (reading.outcome === 'other')
+    throw new Problem('unsupported-media-type', 'Send logout_token as application/x-www-form-urlencoded')
+  const [token, ...more] = reading.form.getAll('logout_token')
+  if (token === undefined || more.length > 0) throw refusedLogout('Send one logout_token')
+  const hearing = await reached(sessionsOf(ctx).hear(token))
+  if (hearing.outcome === 'unavailable') throw hearing.problem
+  if (hearing.outcome === 'refused') throw refusedLogout(`The logout token is not accepted: ${hearing.reason}`)
+  ctx.set('Cache-Control', 'no-store')
+  ctx.status = 200
+  ctx.body = ''
+}
+
+function refusedLogout(detail: string): Problem {
+  const members = { error: 'invalid_request', error_description: detail }
+  return new Problem('bad-request', detail, { members, fields: { 'Cache-Control': 'no-store' } })
 }
 
 function go(ctx: StepContext, { location, cookies }: Redirection): void {

@@ -11,7 +11,7 @@ export interface OwnOffers {
   readonly health?: boolean
   /** `/token` and `/oauth2/token`, with the grants that are switched on. */
   readonly token?: { readonly grants: readonly string[] }
-  /** `/login`, `/logout` */
+  /** `/login`, `/logout`, `/logout/backchannel` */
   readonly session?: boolean
   /** `/me` and `/.auth/me`, and what they require. */
   readonly me?: { readonly security: readonly SecurityRequirement[] }
@@ -203,6 +203,24 @@ const session: ZodOpenApiPathsObject = {
         204: { description: 'The session is over.' },
         303: { description: 'The same for a form: to the issuer, where the sign-in ends too.' },
         403: problem,
+      },
+    }),
+  },
+  '/logout/backchannel': {
+    post: operation('hearLogout', {
+      summary: 'The issuer says that a sign-in is over (OpenID Connect Back-Channel Logout 1.0)',
+      requestBody: {
+        required: true,
+        content: {
+          'application/x-www-form-urlencoded': {
+            schema: z.looseObject({ logout_token: z.string().describe('Signed by the issuer, for the gateway.') }),
+          },
+        },
+      },
+      responses: {
+        200: { description: 'The sessions of the sign-in, or of the subject, are over.' },
+        400: problem,
+        503: problem,
       },
     }),
   },

@@ -18,7 +18,11 @@ const refused = (code: 'invalid-api-key' | 'store-unavailable', reason: string):
 const head = {} as RequestHead
 
 /** A watch whose clock only the test moves, over schemes that answer what the test says. */
-async function scene(t: TestContext, callers: readonly Caller[], more: { revoked?: (caller: Caller) => boolean } = {}) {
+async function scene(
+  t: TestContext,
+  callers: readonly Caller[],
+  more: { revoked?: (caller: Caller) => boolean | Promise<boolean> } = {},
+) {
   let milliseconds = 1_000_000
   mock.timers.enable({ apis: ['setInterval'] })
   t.after(() => mock.timers.reset())
@@ -42,11 +46,7 @@ async function scene(t: TestContext, callers: readonly Caller[], more: { revoked
       },
     ]),
   )
-  const security = compileSecurity(
-    [Object.fromEntries(schemes.map((scheme) => [scheme, []]))],
-    authenticators,
-    'reject',
-  )
+  const security = compileSecurity([Object.fromEntries(schemes.map((scheme) => [scheme, []]))], authenticators)
   const { revoked = () => false } = more
   const watch = createCredentialWatch({ now: () => milliseconds, log, revoked })
   t.after(() => watch.close())
@@ -80,6 +80,19 @@ describe('the credential of an open connection', () => {
     await one.pass(750)
     assert.deepEqual(one.ends, ['invalid-token'], 'once')
     assert.deepEqual(one.asked, [0])
+  })
+
+  test('a token that has to be looked up ends when it is found revoked, and not by an outage', async (t) => {
+    let answer: () => Promise<boolean> = async () => false
+    const one = await scene(t, [{ ...ann, method: 'jwt', expiresAt: 2_000 }], { revoked: () => answer() })
+    await one.pass(750)
+    answer = () => Promise.reject(new Error('the store is out'))
+    await one.pass(750)
+    assert.deepEqual(one.ends, [])
+    answer = async () => true
+    await one.pass(750)
+    await one.pass(750)
+    assert.deepEqual([one.ends, one.asked], [['invalid-token'], [0]])
   })
 
   test('a token that expires', async (t) => {

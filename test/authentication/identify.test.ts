@@ -48,7 +48,7 @@ function ask(
       make('session', false, said.session),
     ].map((scheme) => [scheme.scheme, scheme]),
   )
-  return identify(compileSecurity(security, schemes, invalid), head)
+  return identify(compileSecurity(security, schemes, { invalidCredentials: invalid }), head)
 }
 
 for (const late of [false, true]) {

@@ -71,6 +71,7 @@ describe('the settings of an issuer', () => {
       maxLifetime: 86_400_000,
       requiredClaims: ['sub', 'iat'],
       headerParameters: [],
+      revocation: 'denylist',
     })
   })
 

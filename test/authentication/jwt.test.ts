@@ -379,7 +379,7 @@ describe('what nobody signed', () => {
   })
 
   test('is refused when a good token is changed anywhere', async () => {
-    const rounds = Number(process.env['SALLYPORT_TOKEN_MUTATIONS'] ?? 3_000)
+    const rounds = Number(process.env['SALLYPORT_TOKEN_MUTATIONS'] ?? (process.env['CI'] === 'true' ? 100_000 : 5_000))
     const tokens = [rsa, ec, ed].map((key) => mint(key, goodClaims()))
     for (const token of tokens) assert.equal(said(await verifier.verify(token)), 'verified')
     let random = 20_261_122

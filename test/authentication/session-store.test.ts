@@ -9,7 +9,13 @@ import { testClock } from './minting.ts'
 function scene({ idle = 600_000, lifetime = 3_600_000 } = {}) {
   const clock = testClock()
   const store = createMemoryStore({ now: clock.now, log: silent })
-  const sessions = createSessionStore(store, { idle, lifetime, now: clock.now, random: randomBytes })
+  const sessions = createSessionStore(store, {
+    issuer: 'https://issuer.test',
+    idle,
+    lifetime,
+    now: clock.now,
+    random: randomBytes,
+  })
   const data = (accessToken = 'the access token'): SessionData => ({
     signedInAt: clock.seconds(),
     subject: 'the subject of the session',

@@ -140,6 +140,31 @@ describe('the Authorize button of the demo', { skip: skipWithout('chromium') }, 
     })
   }
 
+  test('bearer and apiKey at once: both are sent and both arrive, and the first alternative says who calls', async () => {
+    await using docs = await openDocs(browser, `${demo.origin}/docs`)
+    const { page } = docs
+    await authorize(page, 'apiKey', { value: demoKey })
+    await authorize(page, 'bearer', { value: await tokenOf(demo.origin) })
+    for (const operation of whoAmI) {
+      const { status, body, sent } = await execute(page, operation)
+      assert.equal(status, 200, `${operation}: ${body}`)
+      assert.equal(sent['x-api-key'], demoKey)
+      const arrived = JSON.parse(body)
+      assert.equal(arrived.authorization, hash('sha256', sent['authorization']!).slice(0, 12))
+      assert.equal(arrived.fields['x-api-key'], 'present')
+      // Bearer stands first in services.json; the rights of the key are not added.
+      assert.equal(arrived.fields['user-id'], ada.subject)
+      assert.equal(arrived.fields['auth-method'], 'jwt')
+    }
+    await logout(page, 'bearer', undefined)
+    for (const operation of whoAmI) {
+      const { status, body } = await execute(page, operation)
+      assert.equal(status, 200)
+      assert.equal(JSON.parse(body).fields['user-id'], 'demo-key')
+    }
+    assert.deepEqual(docs.trouble, noTrouble)
+  })
+
   test('session: signed in at /login, everything works without the button, until signing out', async () => {
     await using docs = await openDocs(browser, `${demo.origin}/docs`)
     const { page } = docs

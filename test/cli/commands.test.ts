@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -83,6 +83,62 @@ describe('sallyport check', () => {
     const { code, out } = await sallyport(['check', '--json'], '{ "services": [] }')
     assert.equal(code, 1)
     assert.equal(JSON.parse(out).mistakes[0].pointer, '/services')
+  })
+})
+
+describe('sallyport check looks into what services.json names', () => {
+  const issuer = (users: string, more: object = {}) => ({
+    ...sound,
+    issuers: { local: { type: 'embedded', users, ...more } },
+    securitySchemes: {
+      bearer: { type: 'http', scheme: 'bearer' },
+      key: { type: 'apiKey', in: 'header', name: 'X-Key' },
+    },
+  })
+  const service = (openapi: string) => ({ ...sound, services: [{ ...sound.services[0], openapi }] })
+  const here = join(import.meta.dirname, '../../examples/users.json')
+
+  test('and says which file is not there, or is not what it should be', async () => {
+    for (const [definition, expected] of [
+      [issuer('./nobody.json'), /\/issuers\/local\/users: .*nobody\.json: there is no such file/],
+      [issuer('./services.json'), /\/issuers\/local\/users: .*services\.json: .*is not a list of users/],
+      [service('./none.yaml'), /\/services\/0\/openapi: there is no file .*none\.yaml/],
+      [service('./services.json'), /\/services\/0\/openapi: .*services\.json: /],
+      [
+        issuer(here, { clients: [{ id: 'a', secret: 'a-long-secret', grants: ['password'] }] }),
+        /\/issuers\/local: the client "a" has the grant "password"/,
+      ],
+      [
+        { ...issuer(here), gateway: { listen: { host: '0.0.0.0' } } },
+        /\/issuers\/local\/users: .*password is in the clear, which is for 127\.0\.0\.1 only/,
+      ],
+      [
+        {
+          ...issuer(here, { allowDemoUsers: true }),
+          gateway: { listen: { host: '0.0.0.0' } },
+          store: { type: 'memory' },
+        },
+        /\/issuers\/local: .*its store forgets signing keys/,
+      ],
+    ] as const) {
+      const { code, err } = await sallyport(['check'], definition)
+      assert.equal(code, 1, err)
+      assert.match(err, expected)
+      assert.match(err, /services\.json:1:\d+/)
+    }
+  })
+
+  test('all at once, and keeps nothing', async () => {
+    const definition = { ...issuer('./nobody.json'), services: [{ ...sound.services[0], openapi: './none.yaml' }] }
+    const { code, out } = await sallyport(['check', '--json'], definition, async (folder) =>
+      assert.deepEqual(await readdir(folder), ['services.json']),
+    )
+    assert.equal(code, 1)
+    assert.deepEqual(
+      JSON.parse(out).mistakes.map(({ pointer }: { pointer: string }) => pointer),
+      ['/issuers/local/users', '/services/0/openapi'],
+    )
+    assert.equal((await sallyport(['check'], issuer(here))).code, 0)
   })
 })
 

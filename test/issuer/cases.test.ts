@@ -177,7 +177,7 @@ const scenarios: Record<string, () => Promise<void>> = {
       (await quick.send('GET', '/oauth2/jwks')).json.keys.map(({ kid }: { kid: string }) => kid) as string[]
     const before = await tokensByPassword(quick)
     const old = decodeProtectedHeader(before.access_token).kid!
-    const next = await quick.issuer.rotateKeys()
+    const next = await quick.issuer.signingKeys.rotate()
     assert.deepEqual((await kidsOf()).sort(), [old, next].sort(), 'announced before it signs')
     let kid = old
     for (let n = 0; n < 60 && kid === old; n += 1) {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Koa from 'koa'
 import { Agent, request } from 'undici'
+import { openIssuedTokens } from '../../src/authentication/issued-tokens.ts'
 import { openRevocations, type Revocations } from '../../src/authentication/revocation.ts'
 import { Problem } from '../../src/http/problem.ts'
 import { createIssuer, type Issuer } from '../../src/issuer/issuer.ts'
@@ -159,6 +160,7 @@ export async function startIssuer({
       publicUrl,
       store,
       denylist: revocations,
+      issuedTokens: openIssuedTokens(store),
       loopback,
       directory: folder,
       now,

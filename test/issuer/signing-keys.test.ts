@@ -81,6 +81,61 @@ describe('signing keys', () => {
     assert.deepEqual(kids(await open()), [next])
   })
 
+  test('that are removed verify nothing any more, and the next one signs at once, at every instance', async () => {
+    const [one, other] = await Promise.all([open(), open()])
+    const [stolen] = kids(one!)
+    const changes: string[][] = []
+    other!.onChange(() => changes.push(kids(other!) as string[]))
+    const removal = await one!.remove(stolen!)
+    assert(removal.outcome === 'removed')
+    assert.deepEqual(kids(one!), [removal.active])
+    assert.notEqual(removal.active, stolen)
+    assert.equal(one!.signing[0]!.kid, removal.active)
+    await delay(5)
+    assert.deepEqual(kids(other!), [removal.active])
+    assert.deepEqual(changes, [[removal.active]])
+    assert.deepEqual(await one!.remove(stolen!), { outcome: 'unknown' })
+  })
+
+  test('that are removed do not come back from an instance that was away', async () => {
+    const [one, away] = await Promise.all([open(), open()])
+    const [stolen] = kids(one!)
+    await one!.remove(stolen!)
+    // Held up until now: it has heard nothing, and has the key in its memory.
+    await away!.refresh()
+    await one!.refresh()
+    for (const keys of [one!, away!, await open()]) assert(!kids(keys).includes(stolen!))
+    // Not even when the store has lost everything.
+    for (const { key } of await store.list('issuer.keys')) await store.delete('issuer.keys', key)
+    await away!.refresh()
+    await one!.refresh()
+    assert(!kids(one!).includes(stolen!))
+    assert.deepEqual(kids(await open()), kids(one!))
+  })
+
+  test('that are removed give way to the one that was announced; an announced one that is removed leaves no gap', async () => {
+    const keys = await open()
+    const [first] = kids(keys)
+    const second = await keys.rotate()
+    assert.deepEqual(await keys.remove(first!), { outcome: 'removed', active: second })
+    await pass(121, keys)
+    const third = await keys.rotate()
+    assert.deepEqual(
+      keys.list().map(({ kid, state, expiresAt }) => [kid, state, expiresAt !== undefined]),
+      [
+        [third, 'announced', false],
+        [second, 'active', true],
+      ],
+    )
+    assert.deepEqual(await keys.remove(third), { outcome: 'removed', active: second })
+    assert.deepEqual(
+      keys.list().map(({ kid, state, expiresAt }) => [kid, state, expiresAt]),
+      [[second, 'active', undefined]],
+    )
+    await pass(2 * day, keys)
+    assert.deepEqual(kids(keys), [second])
+  })
+
   test('change hands by the clock even when nobody looks into the store', async () => {
     const keys = await open()
     const changes: string[] = []

@@ -119,6 +119,7 @@ test('an issuer for clients alone needs no users', async () => {
     publicUrl: 'http://gateway.test',
     store,
     denylist: { revoke: async () => {}, isRevoked: () => false },
+    issuedTokens: { record: async () => {}, isOnRecord: () => false },
     loopback: true,
     directory: '/',
     now: Date.now,
@@ -149,7 +150,7 @@ test('nothing is printed and nothing is left running, whatever the issuer is ask
     await app.send('GET', '/oauth2/jwks', { fields: { origin: 'https://x.test' } })
     await browser.get('/oauth2/authorize?client_id=unknown')
     await browser.submit(await browser.get('/oauth2/end-session'), { logout: 'yes' })
-    await app.issuer.rotateKeys()
+    await app.issuer.signingKeys.rotate()
     await app.stop()`
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
     encoding: 'utf8',
