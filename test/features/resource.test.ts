@@ -342,7 +342,7 @@ test('explain says what the gateway does, whatever is in shadow and whatever the
       }
       await Promise.all(services.map(compare))
     }),
-    { numRuns: 2, interruptAfterTimeLimit: 15_000 },
+    { numRuns: 2 },
   )
   t.diagnostic(JSON.stringify(Object.fromEntries(outcomes)))
   for (const outcome of ['forwarded', 'refused', 'forwardedshadow'])

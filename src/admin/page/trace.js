@@ -1,7 +1,7 @@
 import { element } from './dom.js'
 
 /** The answer in one line, into the element that is read aloud. */
-export function showAnswer(place, { request, outcome, problem }) {
+export function showAnswer(place, { request, outcome, problem, shadow }) {
   const target = request.query === undefined ? request.path : `${request.path}?${request.query}`
   const texts = {
     forwarded: 'goes through',
@@ -9,12 +9,22 @@ export function showAnswer(place, { request, outcome, problem }) {
     refused: problem && `is refused: ${problem.status} ${problem.code}`,
     'sign-in': 'is sent to /login, where a session begins; a script is refused',
     composed: 'is composed of what the requests below bring',
+    undecided: 'depends on a thing of the service, and nothing was sent to read it',
   }
   place.className = `answer ${outcome}`
   place.replaceChildren(
     element('strong', {}, `${request.method} ${target}`),
     ` ${texts[outcome]}`,
     ...(problem ? [element('span', { class: 'detail' }, problem.detail)] : []),
+    ...(shadow
+      ? [
+          element(
+            'span',
+            { class: 'detail' },
+            `would be refused (shadow): ${shadow.status} ${shadow.code}. ${shadow.detail}`,
+          ),
+        ]
+      : []),
   )
 }
 
@@ -114,7 +124,7 @@ function alternativeOf({ requirement, verdict, missing }) {
 
 function authorizationOf({ policies }) {
   if (policies.length === 0) return [element('p', {}, 'Nothing more is asked of the caller.')]
-  return policies.map(({ blocks }) =>
+  return policies.map(({ shadow, blocks }) =>
     list(
       blocks.flatMap(({ pointer, rows }) =>
         rows.map(({ pointer: row, verdict, needs, term }) =>
@@ -123,6 +133,7 @@ function authorizationOf({ policies }) {
             element('b', {}, row.slice(pointer.length + 1)),
             blocks.length > 1 ? ` of block ${Number(pointer.slice(1)) + 1}: ` : ' ',
             needs,
+            shadow ? ' (shadow: refuses nobody)' : '',
             term && element('ul', { class: 'terms' }, termOf(term)),
           ),
         ),
