@@ -59,6 +59,8 @@ export interface Ground extends Place {
   readonly peers: ReadonlySet<PeerName>
   readonly signer: Signer
   readonly say: (line: string) => void
+  /** Whether the time for everything is used up. */
+  readonly late: () => boolean
   /** Told of whoever failed and is left out. */
   readonly failed: (line: string) => void
   /** Told how many cores others used, each time that somebody was measured. */
@@ -82,6 +84,10 @@ export async function runCases(ground: Ground): Promise<Findings> {
   writeFileSync(key, ground.signer.publicKey)
   try {
     for (const group of [requests, tokens, sizes, bodies, fanOut, sockets, latency, workers, idle, starts]) {
+      if (ground.late()) {
+        ground.failed(`${group.name} and what would follow: the time is over`)
+        break
+      }
       const stage = new Stage(ground, backend, taker, key)
       try {
         await group(stage, findings)
@@ -181,11 +187,11 @@ class Stage {
 
   async race(contenders: readonly Contender[], options: Partial<RaceOptions> = {}): Promise<readonly Figure[]> {
     if (contenders.length === 0) return []
-    const { quick, say, failed, foreign } = this.ground
+    const { quick, say, late, failed, foreign } = this.ground
     say(contenders.map((one) => `${one.case} ${one.name}`).join(', '))
     const ours = () => this.backend.work() + this.taker.work() + ownWork()
-    const few = { rounds: quick ? 2 : 6, seconds: 1, warmUp: quick ? 1 : 3 }
-    return race(contenders, { ...few, say, failed, ours, foreign, ...options })
+    const few = { rounds: quick ? 2 : 5, seconds: 1, warmUp: quick ? 1 : 2 }
+    return race(contenders, { ...few, say, late, failed, ours, foreign, ...options })
   }
 }
 
@@ -236,7 +242,7 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
   }
-  figures.push(...(await stage.race(contenders, { rounds: quick ? 2 : 8 })))
+  figures.push(...(await stage.race(contenders, { rounds: quick ? 2 : 7 })))
 }
 
 async function signedIn(gateway: Subject): Promise<Record<string, string>> {
@@ -325,7 +331,7 @@ async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void>
     await big(what, 'sallyport', gateway, (what === 'down' ? '/plain' : '/taker') + path)
     for (const { name, subject } of others) await big(what, name, subject, path)
   }
-  figures.push(...(await stage.race(contenders, { rounds: 4, seconds: 2, warmUp: 1 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, warmUp: 1 })))
   if (stage.wants('slow')) {
     figures.push(await slowReaders('sallyport', gateway, `${gateway.url}/plain/big`, facts))
     for (const { name, subject } of down) figures.push(await slowReaders(name, subject, `${subject.url}/big`, facts))
@@ -428,7 +434,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/full/json')]
   for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full', 'caddy'], backend))
     contenders.push(contender(name, subject, '/json'))
-  figures.push(...(await stage.race(contenders, { rounds: 4, seconds: 2 })))
+  figures.push(...(await stage.race(contenders, { rounds: 4, seconds: 2, warmUp: 1 })))
 }
 
 async function workers(stage: Stage, { figures }: Findings): Promise<void> {

@@ -51,6 +51,8 @@ export interface RaceOptions {
   /** Of each contender before the first round, up to three times, until it has done enough for optimizing compilers. */
   readonly warmUp: number
   readonly say: (line: string) => void
+  /** Whether the time for everything is used up: two rounds are played all the same. */
+  readonly late: () => boolean
   readonly failed: (line: string) => void
   /** Microseconds of processor time that load and backend have used so far. */
   readonly ours: () => number
@@ -88,7 +90,7 @@ export async function race(contenders: readonly Contender[], options: RaceOption
       for (let i = 0; i < 3 && operations < enough; i += 1) operations += (await contender.work(warmUp)).operations
     })
   }
-  for (let round = 0; round < rounds; round += 1) {
+  for (let round = 0; round < rounds && (round < 2 || !options.late()); round += 1) {
     // Backwards every other time: nobody is always the one who comes after the same other.
     const order = round % 2 === 0 ? [...samples.keys()] : [...samples.keys()].reverse()
     for (const contender of order) {

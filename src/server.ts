@@ -124,7 +124,8 @@ class OpenResponses {
   add(res: ServerResponse): void {
     const entry = { res, place: this.#entries.length }
     this.#entries.push(entry)
-    res.once('close', () => {
+    // `on` everywhere a response's close is awaited: Node tells it once, and `once` costs as much again to take back.
+    res.on('close', () => {
       const last = this.#entries.pop()!
       if (last === entry) return
       this.#entries[entry.place] = last

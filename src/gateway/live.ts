@@ -46,7 +46,7 @@ class Lease<T extends Closable> {
 
   until(response: EventEmitter): T {
     this.#borrowers += 1
-    response.once('close', this.#giveBack)
+    response.on('close', this.#giveBack)
     return this.gateway
   }
 

@@ -12,7 +12,7 @@ export function observe(log: Log, metrics: Metrics): Step {
     const started = performance.now()
     metrics.inFlight(1)
     // The step that forwards hears of the same event later and has its say about how it went.
-    ctx.res.once('close', () => process.nextTick(report))
+    ctx.res.on('close', () => process.nextTick(report))
     return next()
 
     function report(): void {
