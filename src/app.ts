@@ -12,6 +12,7 @@ import { Application } from './middleware/application.ts'
 import { askToSignIn } from './middleware/ask-to-sign-in.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { authorize } from './middleware/authorize.ts'
+import { cache } from './middleware/cache.ts'
 import { compose } from './middleware/compose.ts'
 import { cors } from './middleware/cors.ts'
 import { forward } from './middleware/forward.ts'
@@ -90,6 +91,7 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(propagate({ trace, via })) //        whom do we name to the service?
   app.use(noteUndocumented()) //               does its document know of this? counted
   app.use(tunnel()) //                         a WebSocket instead of an answer? 101
+  app.use(cache(now)) //                       is the answer here already?
   app.use(forward()) //                        where to, and what came back? 502, 503, 504
 
   // Koa prints what reaches this event; everything that ends here was answered and logged above.

@@ -11,7 +11,7 @@ const floors = [
   ['tools.ts', 'telemetry'],
   ['store'],
   ['issuer'],
-  ['authentication', 'authorization', 'throttling', 'validation', 'propagation', 'upstream'],
+  ['authentication', 'authorization', 'throttling', 'validation', 'propagation', 'caching', 'upstream'],
   ['catalogue.ts'],
   ['config'],
   ['openapi', 'docs'],
@@ -27,7 +27,7 @@ const floors = [
 const contracts = new Set(['tools.ts', 'telemetry/log.ts'])
 
 /** The rooms in the order a request meets them: a room may import from those that the request has passed. */
-const journey = ['authentication', 'authorization', 'throttling', 'validation', 'propagation', 'upstream']
+const journey = ['authentication', 'authorization', 'throttling', 'validation', 'propagation', 'caching', 'upstream']
 
 /** Stands alone: it is a library for backends. */
 const alone = 'context'

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { sessionSettings } from '../authentication/session-settings.ts'
 import { apiKeySettings } from '../authentication/static-keys.ts'
 import { allow } from '../authorization/allow.ts'
+import { cache, memory } from '../caching/settings.ts'
 import { issuers, propagators, stores } from '../catalogue.ts'
 import { isWrittenByGateway } from '../http/reserved-fields.ts'
 import { oneOf } from '../kind.ts'
@@ -194,6 +195,7 @@ const perRoute = {
   forward: forward.optional(),
   limits: limits.optional(),
   validate: validate.optional(),
+  cache: cache.optional(),
 } as const
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
@@ -348,6 +350,7 @@ const gateway = z.strictObject({
     })
     .prefault({})
     .describe('The published document: its head, and who is shown what.'),
+  cache: memory,
   shutdown: duration()
     .default(15_000)
     .describe('How long running requests may take after SIGTERM before they are cut. Default: 15s.'),

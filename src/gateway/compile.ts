@@ -240,6 +240,7 @@ function compileRoute(
     staticFields: Object.entries(headers).flat(),
     ...crossed,
     limits,
+    cache: exception && 'cache' in exception ? exception.cache : base.cache,
     validate: checks?.mode === 'off' ? undefined : checks,
     covers,
     ...(exception?.timeouts && { timeouts: { ...base.timeouts, ...definedOnly(exception.timeouts) } }),

@@ -4,6 +4,8 @@ import type { SecurityRequirements } from '../authentication/identify.ts'
 import type { Sessions } from '../authentication/session.ts'
 import type { TokenIssuer } from '../authentication/token-issuer.ts'
 import type { AllowPolicy } from '../authorization/allow.ts'
+import type { Answers } from '../caching/answers.ts'
+import type { CacheDefinition } from '../caching/settings.ts'
 import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import type { DocsPage } from '../docs/docs-page.ts'
 import type { CrossOriginPolicy } from '../http/cross-origin.ts'
@@ -52,8 +54,10 @@ export interface Gateway {
   readonly drift: Drift
   /** What documented operations want of requests, for the routes that check. */
   readonly contracts: Contracts
-  /** The same as a caller is shown them. */
+  /** The documents as a caller is shown them. */
   readonly shown: Shown
+  /** Answers that are kept, of all services. */
+  readonly answers: Answers
   readonly docs: DocsPage
   /** Peels the trusted proxies off. */
   readonly readClient: ReadClient
@@ -142,6 +146,8 @@ export interface Route {
   /** Query parameters that carry credentials and are taken off. */
   readonly withheldParameters: ReadonlySet<string>
   readonly limits: Limits
+  /** Whether and how answers are kept; undefined when they are not. */
+  readonly cache: CacheDefinition | undefined
   /** Whether and how requests are held against the service's document; undefined when they are not. */
   readonly validate: ValidateDefinition | undefined
   /** Whether a parameter is the gateway's to send, or to take off: then a client need not send it. */

@@ -5,6 +5,7 @@ import { compileSecurity } from '../authentication/identify.ts'
 import type { IssuedTokens } from '../authentication/issued-tokens.ts'
 import type { KeyStore } from '../authentication/key-store.ts'
 import type { Revocations } from '../authentication/revocation.ts'
+import { createAnswers } from '../caching/answers.ts'
 import type { Definition } from '../config/schema.ts'
 import { createDocsPage, type DocsFiles, type DocsOptions } from '../docs/docs-page.ts'
 import { createCrossOriginPolicy } from '../http/cross-origin.ts'
@@ -147,6 +148,12 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         validated: route.validate?.mode === 'enforce',
       }
     }
+    const { memory } = definition.gateway.cache
+    const answers = await scope.acquire(
+      `answers ${memory}`,
+      () => createAnswers(memory, tools.now),
+      () => {},
+    )
     const documents = await openDocuments({
       definition,
       publicUrl: tools.publicUrl,
@@ -197,6 +204,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       credentials,
       documents,
       drift: createDrift({ services: compiled.services, documents, traffic, enforced }),
+      answers,
       contracts: createContracts(documents, tools.log),
       shown,
       get docs() {

@@ -25,6 +25,7 @@ export function forward(): Step {
         bodyLimit: route.limits.body,
         expectsContinue: expectsContinue(req) && !state.continued,
         responseFields: answerFields(state),
+        collect: state.collect,
         affinity: affinityOf(state),
         timeouts: route.timeouts,
         onOutcome(outcome) {

@@ -16,12 +16,13 @@ export function observe(log: Log, metrics: Metrics): Step {
     return next()
 
     function report(): void {
-      const { id, head, route, composition, identification, problem, outcome } = ctx.state
+      const { id, head, route, composition, identification, problem, outcome, cached } = ctx.state
       const duration = performance.now() - started
       const status = isTunnel(outcome) ? 101 : ctx.res.headersSent ? ctx.res.statusCode : 499
       const service = route?.service.name ?? ''
       metrics.inFlight(-1)
       metrics.request(service, ctx.method, status, duration / 1_000)
+      if (cached) metrics.cached(service, cached)
       if (problem && problem.status < 500 && problem.status !== 404) metrics.refused(service, problem.code)
       for (const policy of violatedPolicies(problem)) metrics.limited(service, policy)
       if (outcome?.failure) metrics.exchangeFailed(service, outcome.failure.who, outcome.failure.stage)
@@ -36,6 +37,7 @@ export function observe(log: Log, metrics: Metrics): Step {
           client: head?.client.address,
           subject: identification?.caller.subject,
           problem: problem?.code,
+          cache: cached,
           ...(problem && refusalOf(ctx.state)),
           upstream: outcome && {
             status: outcome.status,

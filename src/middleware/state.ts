@@ -6,6 +6,7 @@ import type { Found } from '../gateway/router.ts'
 import type { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { Outcome } from '../upstream/exchange.ts'
+import type { Collect } from '../upstream/forward.ts'
 
 /** What the steps of `app.ts` leave for those below and for the log. Each step owns what it writes. */
 export interface State {
@@ -37,6 +38,10 @@ export interface State {
   fields: string[]
   /** Path and query the service will get; propagate. */
   target: string
+  /** Takes the service's answer to be kept; cache. */
+  collect?: Collect
+  /** How the cache handled the request, where the route has one (RFC 9211 §2); cache. */
+  cached?: 'hit' | 'miss' | 'revalidated' | 'stale' | 'bypass'
   /** How the exchange with the service went; forward. */
   outcome: Outcome
   /** What the request was answered with when it ended badly; problems. */

@@ -20,6 +20,8 @@ export interface Metrics {
   validated(service: string, verdict: 'refused' | 'shadow' | 'unchecked'): void
   /** One request that went on although what is in shadow would have refused it, by the row that would have. */
   triedInVain(service: string, operation: string, row: string): void
+  /** One request to a route that keeps answers: what came of it. */
+  cached(service: string, result: string): void
   /** A configuration took effect. */
   configured(at: number): void
   /** Whether the file on disk is broken while an older configuration serves. */
@@ -69,6 +71,12 @@ export function createMetrics(): Metrics {
     name: 'sallyport_shadow_refusals_total',
     help: 'Requests that would have been refused if what is in shadow were enforced, by operation and row.',
     labelNames: ['service', 'operation', 'row'],
+    registers,
+  })
+  const cached = new Counter({
+    name: 'sallyport_cache_total',
+    help: 'Requests to routes that keep answers: hit, miss, revalidated, stale (the service failed) or bypass.',
+    labelNames: ['service', 'result'],
     registers,
   })
   const configuredAt = new Gauge({
@@ -122,6 +130,7 @@ export function createMetrics(): Metrics {
     limited: (service, policy) => limits.inc({ service, policy }),
     validated: (service, verdict) => validations.inc({ service, verdict }),
     triedInVain: (service, operation, row) => shadows.inc({ service, operation, row }),
+    cached: (service, result) => cached.inc({ service, result }),
     configured: (at) => configuredAt.set(at / 1_000),
     configurationStale: (broken) => stale.set(broken ? 1 : 0),
     documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),

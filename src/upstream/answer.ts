@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Exchange, type Outcome, type Receiver, type Service } from './exchange.ts'
 import { type Failure, problemOf } from './failure.ts'
-import type { Forward } from './forward.ts'
+import type { Collection, Forward } from './forward.ts'
 import type { ResponseHead } from './framing.ts'
 import { discardRest, type Upload, type WholeBody } from './upload.ts'
 
@@ -31,6 +31,10 @@ export class Answer implements Receiver {
   /** Content that came in the same turn as the head. */
   #held: Buffer | undefined
   #turnIsOver = false
+  /** While the answer is taken whole: who takes it, and what is there. */
+  #collection: Collection | undefined
+  #collected: Buffer[] = []
+  #collectedBytes = 0
   #ended = false
   #listening = false
   #settled = false
@@ -66,6 +70,7 @@ export class Answer implements Receiver {
   settled(failure: Failure | undefined): void {
     if (this.#settled) return
     this.#settled = true
+    this.#collection?.abandon()
     // Whoever answers now must not be cut short by what the client is still sending.
     if (failure && this.#request.hasBody) {
       this.body?.destroy()
@@ -110,8 +115,10 @@ export class Answer implements Receiver {
   head({ status, fields, length }: ResponseHead): void {
     this.#status = status
     this.#length = length
+    this.#collection = this.#request.collect?.({ status, fields })
+    if (this.#collection && (length ?? 0) > this.#collection.limit) this.#passOn()
     this.#fields = this.#request.responseFields(status, fields)
-    if (length === undefined || length > onePiece) process.nextTick(endTurn, this)
+    if (!this.#collection && (length === undefined || length > onePiece)) process.nextTick(endTurn, this)
   }
 
   hint(link: readonly string[]): void {
@@ -125,6 +132,7 @@ export class Answer implements Receiver {
   }
 
   data(chunk: Buffer): boolean {
+    if (this.#collection) return this.#collect(chunk)
     this.sent += chunk.length
     if (!this.begun) {
       if (chunk.length === this.#length) {
@@ -142,6 +150,15 @@ export class Answer implements Receiver {
 
   end(): void {
     if (this.#ended) return
+    if (this.#collection) {
+      const { status, fields, content } = this.#collection.complete(Buffer.concat(this.#collected))
+      this.#collection = undefined
+      this.#status = status
+      this.#fields = fields
+      this.sent = content.length
+      this.#whole(content.length > 0 ? content : undefined)
+      return
+    }
     if (!this.begun && this.#length === undefined) {
       // All of it came in one turn: now the length is known after all.
       const content = this.#held
@@ -153,6 +170,25 @@ export class Answer implements Receiver {
     if (!this.begun) this.#open()
     this.#ended = true
     this.#res.end()
+  }
+
+  /** True: there is room for more. An answer that turns out to be too large goes out as far as it has come. */
+  #collect(chunk: Buffer): boolean {
+    this.#collected.push(chunk)
+    this.#collectedBytes += chunk.length
+    if (this.#collectedBytes <= this.#collection!.limit) return true
+    this.#passOn()
+    this.#turnIsOver = true
+    const content = Buffer.concat(this.#collected)
+    this.#collected = []
+    this.sent += content.length
+    this.#open()
+    return this.#write(content)
+  }
+
+  #passOn(): void {
+    this.#collection!.abandon()
+    this.#collection = undefined
   }
 
   cut(): void {

@@ -10,6 +10,26 @@ import { Upload, WholeBody } from './upload.ts'
  */
 export type ResponseFields = (status: number, raw: readonly string[]) => string[]
 
+/** Told of the head of an answer, exactly as received. */
+export type Collect = (head: { readonly status: number; readonly fields: readonly string[] }) => Collection | undefined
+
+/** An answer that is taken whole. */
+export interface Collection {
+  /** Bytes of content; an answer with more is passed on as it comes after all. */
+  readonly limit: number
+  /** All of it is there: what the client gets. */
+  complete(content: Buffer): CollectedAnswer
+  /** It is passed on as it comes, or will never be whole. */
+  abandon(): void
+}
+
+export interface CollectedAnswer {
+  readonly status: number
+  /** Flat, complete. */
+  readonly fields: string[]
+  readonly content: Buffer
+}
+
 /** A client's request that goes to a service, and whose answer goes to the client. */
 export interface Forward extends Outgoing {
   readonly req: IncomingMessage
@@ -23,6 +43,8 @@ export interface Forward extends Outgoing {
   /** Whether the client waits for `100 Continue` (RFC 9110 §10.1.1); it is sent when the service takes the body. */
   readonly expectsContinue?: boolean | undefined
   readonly responseFields: ResponseFields
+  /** Takes an answer whole before the client gets it; undefined for one that is passed on as it comes. */
+  readonly collect?: Collect | undefined
   /** Told once, however it ended, before the promise settles. */
   readonly onOutcome?: ((outcome: Outcome) => void) | undefined
 }
