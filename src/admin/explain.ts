@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type Router from '@koa/router'
 import { z } from 'zod'
 import type { TokenAuthenticator } from '../authentication/bearer.ts'
+import { type LatestDecision, lineOf } from '../gateway/decision-archive.ts'
 import type { Decisions } from '../gateway/decisions.ts'
 import { createExplain, inquiry } from '../gateway/explain.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -28,6 +29,7 @@ const longestList = 100
 export function explainEndpoints(router: Router, { live, decisions, now }: ExplainEndpointTools): void {
   const explain = createExplain({
     now,
+    counting: true,
     id: () => `explained-${randomBytes(8).toString('hex')}`,
     trace: createTracing(randomBytes),
     via: createVia(`explained-${randomBytes(8).toString('hex')}`),
@@ -54,29 +56,27 @@ export function explainEndpoints(router: Router, { live, decisions, now }: Expla
     }
   })
 
-  router.get('/decisions', (ctx) => {
-    ctx.body = {
-      decisions: decisions
-        .list()
-        .slice(0, longestList)
-        .map(({ id, explanation: { at, request, route, problem, shadow } }) => ({
-          id,
-          at,
-          method: request.method,
-          path: request.path,
-          route: route?.id,
-          status: problem?.status,
-          code: problem?.code,
-          ...(shadow && { shadow: { status: shadow.status, code: shadow.code, row: shadow.row } }),
-        })),
-    }
+  router.get('/decisions', async (ctx) => {
+    const own = decisions
+      .list()
+      .slice(0, longestList)
+      .map(({ id, explanation }) => lineOf(id, explanation))
+    const others = (await decisions.archive?.list()) ?? []
+    ctx.body = { decisions: latestOf([...own, ...others]).slice(0, longestList) }
   })
-  router.get('/decisions/:id', (ctx) => {
-    const explanation = decisions.find(ctx.params['id']!)
+  router.get('/decisions/:id', async (ctx) => {
+    const id = ctx.params['id']!
+    const explanation = decisions.find(id) ?? (await decisions.archive?.find(id))
     if (!explanation)
       throw new Problem('not-found', 'No refusal of this id is kept: the last 1,000 answers of 401, 403 and 429 are')
     ctx.body = explanation
   })
+}
+
+/** Each once, the latest first. Times are ISO 8601 in UTC, which sort as text; those of one moment stay as they are. */
+function latestOf(lines: readonly LatestDecision[]): readonly LatestDecision[] {
+  const each = [...new Map(lines.map((line) => [line.id, line])).values()]
+  return each.sort((one, other) => (one.at < other.at ? 1 : one.at > other.at ? -1 : 0))
 }
 
 function isTokenAuthenticator(authenticator: object): authenticator is TokenAuthenticator {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import type { z } from 'zod'
+import { expectsContinue } from '../http/expectation.ts'
 import { Problem } from '../http/problem.ts'
 
 /** Bytes; a token and its request fit several times. */
@@ -10,6 +11,7 @@ const longestBody = 65_536
 export async function readJson<Schema extends z.ZodType>(ctx: Context, schema: Schema): Promise<z.output<Schema>> {
   if (!ctx.is('application/json'))
     throw new Problem('unsupported-media-type', 'Send JSON, with Content-Type: application/json')
+  if (expectsContinue(ctx.req)) ctx.res.writeContinue()
   const text = (await readBody(ctx.req)).toString('utf8')
   let value: unknown
   try {

@@ -4,6 +4,7 @@ import type {
   ExplainedAuthentication,
   ExplainedAuthorization,
   ExplainedForward,
+  ExplainedLimits,
   ExplainedPart,
   ExplainedRoute,
   ExplainedScheme,
@@ -14,7 +15,8 @@ const marks = { passed: '✓', failed: '✗', unreached: '·', permit: '✓', de
 
 /** An explanation for a person at a terminal: the answer first, then what led to it, in the order it was found. */
 export function formatExplanation(explanation: Explanation): string {
-  const { request, outcome, problem, shadow, route, authentication, authorization, forward, composition } = explanation
+  const { request, outcome, problem, shadow, route, authentication, limits, authorization, forward, composition } =
+    explanation
   const target = request.query === undefined ? request.path : `${request.path}?${request.query}`
   const answer = {
     forwarded: 'is forwarded',
@@ -35,6 +37,7 @@ export function formatExplanation(explanation: Explanation): string {
       : []),
     ...section('route', route && routeLines(route)),
     ...section('caller', authentication && authenticationLines(authentication)),
+    ...section('limits', limits && limitLines(limits)),
     ...section('allow', authorization && authorizationLines(authorization)),
     ...section('sent', forward && forwardLines(forward)),
     ...(composition?.parts ?? []).flatMap(partLines),
@@ -88,6 +91,28 @@ function authenticationLines(authentication: ExplainedAuthentication): readonly 
     ...schemes.flatMap(schemeLines),
     ...alternatives.map(alternativeLine),
     ...(unmet ? [`${unmet.scheme} lacks the ${unmet.kind} ${unmet.missing.join(', ')}`] : []),
+  ]
+}
+
+function limitLines({ plan, rules, concurrent, body }: ExplainedLimits): readonly string[] {
+  return [
+    ...(plan === undefined ? [] : [`plan ${plan}`]),
+    ...rules.map((rule) => {
+      const { name, requests, by, remaining, next, violated } = rule
+      const time = rule.kind === 'quota' ? `a ${rule.per}` : `in ${rule.seconds} s`
+      const left =
+        remaining === undefined
+          ? ''
+          : `; ${remaining} left${next ? `, ${remaining < requests ? 'more' : 'new'} in ${next} s` : ''}`
+      const mark = violated || remaining === 0 ? '✗' : '·'
+      return `${mark} ${name}: ${requests} ${time}, by ${by}${rule.plan === undefined ? '' : ` (plan ${rule.plan})`}${left}`
+    }),
+    ...(concurrent
+      ? [
+          `· at once: ${concurrent.limit}, and ${concurrent.queue} more may wait; now ${concurrent.active} under way, ${concurrent.waiting} waiting`,
+        ]
+      : []),
+    `· body: at most ${body} bytes`,
   ]
 }
 

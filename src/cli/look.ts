@@ -34,6 +34,7 @@ export async function look<Result>(
   try {
     const gateway = assembly.live.current
     const ask = createExplain({
+      counting: false,
       now: Date.now,
       id: () => 'explained',
       trace: createTracing(randomBytes),

@@ -5,6 +5,7 @@ import { readAdminPage } from '../admin/page.ts'
 import { createApp } from '../app.ts'
 import { type Environment, InvalidConfiguration, loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
+import { createDecisionArchive } from '../gateway/decision-archive.ts'
 import { createDecisions } from '../gateway/decisions.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
@@ -84,7 +85,8 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     const unwatch = watchFile(config, reload, log)
     opened.push(unwatch)
 
-    const decisions = createDecisions()
+    const archive = definition.store.type === 'redis' ? createDecisionArchive({}, assembly) : undefined
+    const decisions = createDecisions(archive)
     back.serve(createAdmin({ ...assembly, decisions, host: admin.host, page: await readAdminPage() }).callback())
     front.serve(createApp({ live, metrics, decisions, log, now }).callback())
     // Running requests need all of the above, so this comes first. Tunnels would never end by themselves.

@@ -1,3 +1,4 @@
+import type { DecisionArchive } from './decision-archive.ts'
 import type { Explanation } from './explanation.ts'
 
 /**
@@ -9,19 +10,23 @@ export interface Decisions {
   find(id: string): Explanation | undefined
   /** The latest first. */
   list(): readonly { readonly id: string; readonly explanation: Explanation }[]
+  /** Where they are kept besides, together with those of other gateways. */
+  readonly archive: DecisionArchive | undefined
 }
 
 /** Keeps the last `capacity` of either; the oldest makes room. */
-export function createDecisions(capacity = 1_000): Decisions {
+export function createDecisions(archive?: DecisionArchive, capacity = 1_000): Decisions {
   // A Map remembers the order in which keys came.
   const refused = new Map<string, Explanation>()
   const tried = new Map<string, Explanation>()
   return {
+    archive,
     keep(id, explanation) {
       const kept = explanation.problem ? refused : tried
       kept.delete(id)
       kept.set(id, explanation)
       if (kept.size > capacity) kept.delete(kept.keys().next().value!)
+      if (explanation.problem) archive?.keep(id, explanation)
     },
     find: (id) => refused.get(id) ?? tried.get(id),
     list: () =>

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import type { Caller } from '../authentication/caller.ts'
 import { type Identification, IdentificationRefused, identify, type Verdict } from '../authentication/identify.ts'
 import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import { explainAllow } from '../authorization/explain.ts'
@@ -11,9 +12,12 @@ import { createGuard } from '../http/guard.ts'
 import { canonicalTarget } from '../http/path.ts'
 import { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
+import type { Counted } from '../throttling/partition.ts'
+import type { Look } from '../throttling/rate-limits.ts'
 import { type Composition, compositionParams } from './compositions.ts'
 import { admitUpgrade, refuseForgery } from './cross-site.ts'
 import { enforced, type Identified, inShadow, parametersOf, questionOf, type Resources, refusalOf } from './decide.ts'
+import { describeLimits } from './describe-limits.ts'
 import type {
   ExplainedAlternative,
   ExplainedAuthentication,
@@ -21,6 +25,7 @@ import type {
   ExplainedCaller,
   ExplainedField,
   ExplainedForward,
+  ExplainedLimits,
   ExplainedPart,
   ExplainedProblem,
   ExplainedRoute,
@@ -79,6 +84,8 @@ export type Inquiry = z.input<typeof inquiry>
 export interface ExplainTools extends OutboundTools {
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  /** Whether this process counts requests, and so can tell what is left of a limit. */
+  readonly counting: boolean
   /** The id that an explained request has. */
   readonly id: () => string
 }
@@ -90,7 +97,7 @@ type Progress = { -readonly [Part in keyof Explanation]: Explanation[Part] }
 
 /**
  * What the gateway would do with a request, and why. The steps are those of `app.ts`, by the same functions, up to the
- * moment before a service would be asked: nothing is sent to one, and no limit is drawn on. Keys of issuers are fetched,
+ * moment before a service would be asked: nothing is sent to one, and limits are looked at without being drawn on. Keys of issuers are fetched,
  * opaque tokens asked about and API keys marked as used, as for a request.
  */
 export function createExplain(tools: ExplainTools): Explain {
@@ -160,6 +167,11 @@ export function createExplain(tools: ExplainTools): Explain {
     received: RequestHead,
     progress: Progress,
   ): Promise<Explanation> {
+    const look = (who: 'clients' | 'callers', { limits: { rate } }: Route, counted: Counted): Promise<Look> | Look => {
+      if (tools.counting) return rate[who]?.look(counted) ?? nothing
+      const { rules } = rate.describe(counted.caller)
+      return { rules: rules.filter(({ by }) => (by === 'address') === (who === 'clients')) }
+    }
     const mask = createMask(gateway.authenticators)
     let head = received
     let step: ExplainedProblem['step'] = 'route'
@@ -168,6 +180,13 @@ export function createExplain(tools: ExplainTools): Explain {
       const found = findRoute(gateway, head)
       const route = found.value
       progress.route = routeOf(gateway, found, head)
+      step = 'throttle'
+      const counted = { address: head.client.address, route: route.id }
+      const ofClient = await look('clients', route, counted)
+      progress.limits = limitsOf(route, undefined, ofClient)
+      if (ofClient.problem) throw ofClient.problem
+
+      step = 'route'
       if (head.fields.get('upgrade')?.toLowerCase() === 'websocket') head = admitUpgrade(gateway, head)
 
       step = 'authenticate'
@@ -180,6 +199,12 @@ export function createExplain(tools: ExplainTools): Explain {
       })
 
       refuseForgery(gateway, route, identification, shown)
+
+      step = 'throttle'
+      const { caller } = identification
+      const ofCaller = await look('callers', route, { ...counted, caller })
+      progress.limits = limitsOf(route, caller, ofClient, ofCaller)
+      if (ofCaller.problem) throw ofCaller.problem
 
       step = 'authorize'
       const state = { head: shown, identification, route, found }
@@ -201,6 +226,13 @@ export function createExplain(tools: ExplainTools): Explain {
       return { ...progress, ...(signsIn && { outcome: 'sign-in' }), problem: problemOf(error, step) }
     }
   }
+}
+
+const nothing: Look = { rules: [] }
+
+/** What of the limits concerns this request, with what is left where somebody counts. */
+function limitsOf({ limits }: Route, caller: Caller | undefined, ...looks: readonly Look[]): ExplainedLimits {
+  return { ...describeLimits(limits, caller), rules: looks.flatMap(({ rules }) => rules) }
 }
 
 /** What is known when a request has been refused; a part that was not reached is absent. */
@@ -228,6 +260,7 @@ export function explainRefusal(
     problem: problemOf(problem, stepOf(problem, { found, identification })),
     ...(found && { route: routeOf(gateway, found, head) }),
     ...(route && verdicts && { authentication: authenticationOf(route, identification, verdicts, {}) }),
+    ...(route && problem.status === 429 && { limits: violatedOf(route, problem, identification?.caller) }),
     ...(found &&
       identification &&
       problem.status !== 429 && {
@@ -268,8 +301,18 @@ function keptRequestOf(gateway: Gateway, head: RequestHead): Explanation['reques
   return { ...request, ...(query !== undefined && { query: query.replace(/=[^&]*/g, '=…') }) }
 }
 
+function violatedOf({ limits }: Route, { members }: Problem, caller: Caller | undefined): ExplainedLimits {
+  const violated = (members['violated-policies'] ?? []) as readonly string[]
+  const described = describeLimits(limits, caller)
+  return {
+    ...described,
+    rules: described.rules.map((rule) => (violated.includes(rule.name) ? { ...rule, violated: true } : rule)),
+  }
+}
+
 function stepOf(problem: Problem, { found, identification }: Pick<Refused, 'found' | 'identification'>) {
   if (problem.status === 429) return 'throttle'
+  if (problem instanceof IdentificationRefused) return 'authenticate'
   if (!found) return 'read'
   return identification ? 'authorize' : 'authenticate'
 }

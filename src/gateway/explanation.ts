@@ -4,6 +4,8 @@ import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import type { ExplainedBlock } from '../authorization/explain.ts'
 import type { Decision } from '../authorization/policy.ts'
 import type { SecurityRequirement } from '../openapi/document.ts'
+import type { RuleStanding } from '../throttling/rate-limits.ts'
+import type { LimitsDescription } from './describe-limits.ts'
 import type { Origin } from './outbound.ts'
 
 /**
@@ -27,6 +29,7 @@ export interface Explanation {
   readonly shadow?: ExplainedProblem
   readonly route?: ExplainedRoute
   readonly authentication?: ExplainedAuthentication
+  readonly limits?: ExplainedLimits
   readonly authorization?: ExplainedAuthorization
   readonly forward?: ExplainedForward
   readonly composition?: ExplainedComposition
@@ -129,6 +132,17 @@ export interface ExplainedPolicy {
   readonly shadow?: true
   readonly blocks: readonly ExplainedBlock[]
 }
+
+/**
+ * What limits this request, in the order in which it is counted, with what is left for this caller where it can be
+ * known; nothing was counted. Of a request that was refused: only for a 429, without what was left.
+ */
+export interface ExplainedLimits extends Omit<LimitsDescription, 'rules'> {
+  readonly rules: readonly ExplainedRule[]
+}
+
+/** `violated`: the one that was used up. */
+export type ExplainedRule = RuleStanding & { readonly violated?: true }
 
 export interface ExplainedComposition {
   /** As written: `GET /dashboard/{userId}`. */

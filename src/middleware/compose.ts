@@ -18,7 +18,7 @@ interface Answered {
   readonly value: unknown
 }
 
-type PartOutcome = Answered | { readonly outcome: 'failed'; readonly problem: Problem }
+type PartOutcome = Answered | { readonly outcome: 'failed'; readonly problem: Problem; readonly state?: State }
 
 /**
  * One request in, several out, one JSON back. Each part walks the same steps as a request of its own would, with the
@@ -70,8 +70,10 @@ async function answer(ctx: StepContext, found: Found<Composition>, steps: readon
   const problems: Record<string, object> = {}
   for (const { part, outcome } of settled) {
     if (outcome.outcome === 'answered') members.push(`${JSON.stringify(part.name)}:${outcome.text}`)
-    else if (!part.optional) throw named(outcome.problem, part.name)
-    else {
+    else if (!part.optional) {
+      if (outcome.state) ctx.state.refusedPart = { name: part.name, state: outcome.state, problem: outcome.problem }
+      throw named(outcome.problem, part.name)
+    } else {
       const { code, status, detail } = outcome.problem
       problems[part.name] = { code, status, detail }
       members.push(`${JSON.stringify(part.name)}:null`)
@@ -98,7 +100,12 @@ async function fetchPart(
   const { id, gateway } = ctx.state
   const state = { id, gateway, head, announced: [] as string[] } as unknown as State
   const own = { state, req: ctx.req, res: ctx.res as ServerResponse, method: 'GET' } as unknown as StepContext
-  await walk(own, steps)
+  try {
+    await walk(own, steps)
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem
+    return { outcome: 'failed', problem, state }
+  }
 
   const { service, timeouts } = state.route
   if (service !== part.service) throw new Problem('not-found', 'The path of the part belongs to another service')

@@ -56,7 +56,8 @@ export function observe(log: Log, metrics: Metrics): Step {
 }
 
 /** What every scheme said about a request that was refused, and the row of `allow` that did not hold. */
-function refusalOf({ problem, identification }: State) {
+function refusalOf({ refusedPart, ...state }: State) {
+  const { problem, identification, route } = refusedPart ? { ...refusedPart.state, ...refusedPart } : state
   const verdicts = problem instanceof IdentificationRefused ? problem.verdicts : identification?.verdicts
   return {
     verdicts:
@@ -68,6 +69,8 @@ function refusalOf({ problem, identification }: State) {
         ]),
       ),
     row: problem.members['row'],
+    limits: problem.members['violated-policies'],
+    ...(refusedPart && { part: refusedPart.name, route: route?.id }),
   }
 }
 

@@ -26,6 +26,8 @@ export interface State {
   found: Found<Route>
   /** Which composition answers, when one does; compose. */
   composition?: string
+  /** The part that a composition could not be without, as it was refused; compose. */
+  refusedPart?: { readonly name: string; readonly state: State; readonly problem: Problem }
   /** Who calls; authenticate. */
   identification: Identification
   /** What was read to decide; authorize. */

@@ -7,11 +7,14 @@ export interface Limiter {
    * process alone.
    */
   take(key: string): Standing | Promise<Standing>
+  /** How the allowance of a key stands, without taking from it; undefined when that cannot be known right now. Never rejects. */
+  look(key: string): Standing | Promise<Standing | undefined>
 }
 
 /** Synchronous limiters, for whoever needs one. */
 export interface LocalLimiter extends Limiter {
   take(key: string): Standing
+  look(key: string): Standing
 }
 
 /** How many requests over which time, counted how. */
@@ -42,8 +45,9 @@ export interface CalendarQuota {
 export const periods = ['day', 'month'] as const
 export type Period = (typeof periods)[number]
 
-/** How an allowance stands after a call. */
+/** How an allowance stands, after a call or before one. */
 export interface Standing {
+  /** Whether the call was, or would be, let through. */
   readonly allowed: boolean
   /** Requests left. */
   readonly remaining: number

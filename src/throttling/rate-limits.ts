@@ -22,6 +22,21 @@ export interface RateLimitFields {
 export interface RateLimit {
   /** Counts a request against every rule in the order they are written; the first that is used up ends it. */
   count(counted: Counted): Counting | Promise<Counting>
+  /** What counting would come to, and how each rule stands before it. Counts nothing. */
+  look(counted: Counted): Promise<Look>
+}
+
+export interface Look {
+  readonly rules: readonly RuleStanding[]
+  /** The 429 that the request would be answered with. */
+  readonly problem?: Problem
+}
+
+/** A rule, and what is left of it for one caller; left out when that cannot be known. */
+export type RuleStanding = RuleDescription & {
+  readonly remaining?: number
+  /** Seconds until there are more; 0 when none is used. */
+  readonly next?: number
 }
 
 /** The rates and quotas of one service or route. */
@@ -159,6 +174,11 @@ function createPlannedLimit(rules: readonly Rule[], { planOf, rules: ofPlans }: 
       const limit = plan === undefined ? withoutPlan : limits.get(plan)
       return limit ? limit.count(counted) : uncounted
     },
+    async look(counted) {
+      const plan = planOf(counted.caller ?? guest)
+      const limit = plan === undefined ? withoutPlan : limits.get(plan)
+      return limit ? limit.look(counted) : { rules: [] }
+    },
   }
 }
 
@@ -166,11 +186,15 @@ function createRateLimit(rules: readonly Rule[]): RateLimit | undefined {
   if (rules.length === 0) return undefined
   const policies = rules.map(({ policy }) => policy).join(', ')
 
-  function conclude(standings: readonly Standing[]): Counting {
+  function fieldsOf(standings: readonly (Standing | undefined)[]): RateLimitFields {
     let items = ''
     for (const [index, standing] of standings.entries())
-      items += `${index ? ', ' : ''}${itemOf(rules[index]!, standing)}`
-    const fields = { 'RateLimit-Policy': policies, RateLimit: items }
+      if (standing) items += `${items ? ', ' : ''}${itemOf(rules[index]!, standing)}`
+    return { 'RateLimit-Policy': policies, RateLimit: items }
+  }
+
+  function conclude(standings: readonly Standing[]): Counting {
+    const fields = fieldsOf(standings)
     const last = standings[standings.length - 1]!
     if (last.allowed) return { outcome: 'allowed', fields }
     return { outcome: 'limited', problem: tooMany(rules[standings.length - 1]!, last, fields) }
@@ -193,7 +217,22 @@ function createRateLimit(rules: readonly Rule[]): RateLimit | undefined {
     return conclude(standings)
   }
 
-  return { count: (counted) => countFrom(counted, []) }
+  async function look(counted: Counted): Promise<Look> {
+    const standings = await Promise.all(rules.map(async ({ limiter, keyOf }) => limiter.look(keyOf(counted))))
+    const described = rules.map(({ description }, index): RuleStanding => {
+      const standing = standings[index]
+      return {
+        ...description,
+        ...(standing && { remaining: standing.remaining, next: Math.max(0, secondsOf(standing.next)) }),
+      }
+    })
+    const spent = standings.findIndex((standing) => standing?.allowed === false)
+    if (spent < 0) return { rules: described }
+    const fields = fieldsOf(standings.slice(0, spent + 1))
+    return { rules: described, problem: tooMany(rules[spent]!, standings[spent]!, fields) }
+  }
+
+  return { count: (counted) => countFrom(counted, []), look }
 }
 
 /** "r" requests may be made within "t" seconds (§4.1): as long as nothing comes back. */

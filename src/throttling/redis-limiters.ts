@@ -26,6 +26,12 @@ local window = tonumber(ARGV[2])
 ${clock}
 local full = tonumber(redis.call('GET', KEYS[1]) or now)
 if full < now then full = now end
+if ARGV[3] == 'look' then
+  local free = window - (full - now)
+  local left = math.max(0, math.floor(free / step + 0.000001))
+  local next = math.ceil(math.max(0, math.min(full - now, (left + 1) * step - free)))
+  return { left > 0 and 1 or 0, left, next }
+end
 local after = full + step
 local excess = after - now - window
 if excess > step * 0.000001 then return { 0, 0, math.ceil(excess) } end
@@ -53,6 +59,7 @@ for i = 1, #counts, 2 do
   end
 end
 local next = math.ceil((oldest + 1 + slots) * width - now)
+if ARGV[4] == 'look' then return { total < requests and 1 or 0, math.max(0, requests - total), total > 0 and next or 0 } end
 if total >= requests then return { 0, 0, next } end
 if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
 redis.call('HINCRBY', KEYS[1], string.format('%.0f', slot), 1)
@@ -65,6 +72,7 @@ const takeFromQuota = `
 local requests = tonumber(ARGV[1])
 local owed = tonumber(ARGV[3])
 local used = tonumber(redis.call('GET', KEYS[1]) or 0) + owed
+if ARGV[4] == 'look' then return { used < requests and 1 or 0, math.max(0, requests - used), 0 } end
 local allowed = used < requests and 1 or 0
 if allowed + owed > 0 then redis.call('SET', KEYS[1], used + allowed, 'PX', ARGV[2]) end
 return { allowed, math.max(0, requests - used - allowed), 0 }
@@ -72,10 +80,11 @@ return { allowed, math.max(0, requests - used - allowed), 0 }
 
 type Answer = [allowed: number, remaining: number, next: number]
 
+/** With 'look' at their end they take nothing. */
 interface LimiterCommands {
-  takeToken(key: string, step: number, window: number): Promise<Answer>
-  takeFromWindow(key: string, requests: number, width: number, slots: number): Promise<Answer>
-  takeFromQuota(key: string, requests: number, lifetime: number, owed: number): Promise<Answer>
+  takeToken(key: string, step: number, window: number, ...look: 'look'[]): Promise<Answer>
+  takeFromWindow(key: string, requests: number, width: number, slots: number, ...look: 'look'[]): Promise<Answer>
+  takeFromQuota(key: string, requests: number, lifetime: number, owed: number, ...look: 'look'[]): Promise<Answer>
 }
 
 /** A limit is no reason to wait: whoever does not answer at once is answered for. */
@@ -176,18 +185,28 @@ export function createRedisLimiters({
     )
   }
 
+  /** What Redis says; nothing when it does not answer. */
+  function lookAt(call: () => Promise<Answer>): Promise<Standing | undefined> {
+    return breaker(call).then(
+      ([allowed, remaining, next]) => ({ allowed: allowed === 1, remaining, next }),
+      () => undefined,
+    )
+  }
+
   function createRate(name: string, rate: Rate): Limiter {
     const { requests, window } = rate
     const sliding = rate.algorithm === 'sliding-window'
     const insurance = createLocalRate({ ...rate, requests: shareOf(requests) }, { time })
     const blocked = new Map<string, number>()
     const take = sliding
-      ? (row: string) => commands.takeFromWindow(row, requests, window / slots, slots)
-      : (row: string) => commands.takeToken(row, window / requests, window)
+      ? (row: string, ...look: 'look'[]) => commands.takeFromWindow(row, requests, window / slots, slots, ...look)
+      : (row: string, ...look: 'look'[]) => commands.takeToken(row, window / requests, window, ...look)
     const kind = sliding ? `${requests}/${window}/sliding` : `${requests}/${window}`
+    const rowOf = (key: string) => `${prefix}rate:${name}:${kind}:${nameOf(key)}`
     return {
+      look: (key) => lookAt(() => take(rowOf(key), 'look')),
       take: function takeShared(key) {
-        const row = `${prefix}rate:${name}:${kind}:${nameOf(key)}`
+        const row = rowOf(key)
         return ask(
           blocked,
           row,
@@ -203,11 +222,22 @@ export function createRedisLimiters({
     const blocked = new Map<string, number>()
     /** What was let through while Redis was out, by key and period. */
     const alone = new Generations<number>(day, now())
+    const rowOf = (key: string, periodName: string) => `${prefix}quota:${name}:${periodName}:${nameOf(key)}`
     return {
+      look(key) {
+        const at = now()
+        const { name: periodName, end } = periodOf(at)
+        const row = rowOf(key, periodName)
+        const owed = alone.get(row, at) ?? 0
+        return lookAt(async () => {
+          const [allowed, remaining] = await commands.takeFromQuota(row, requests, 0, owed, 'look')
+          return [allowed, remaining, end - at]
+        })
+      },
       take: function takeShared(key) {
         const at = now()
         const { name: periodName, end } = periodOf(at)
-        const row = `${prefix}quota:${name}:${periodName}:${nameOf(key)}`
+        const row = rowOf(key, periodName)
         const next = end - at
         let owed = 0
         return ask(

@@ -57,5 +57,12 @@ export function createSlidingWindows(
       windows.set(key, used)
       return { allowed: true, remaining: requests - used.total, next: nextReturn(used, now) }
     },
+    look: function lookAtWindow(key) {
+      const now = time()
+      const used = windows.get(key, now)
+      if (!used) return { allowed: true, remaining: requests, next: 0 }
+      advance(used, Math.floor(now / width))
+      return { allowed: used.total < requests, remaining: requests - used.total, next: nextReturn(used, now) }
+    },
   }
 }

@@ -142,6 +142,20 @@ export function createStoredQuota(
       const account = accountOf(key, periodName, at)
       return takeNow(account, end - at) ?? takeLater(key, account, end - at)
     },
+    async look(key) {
+      const at = now()
+      const { name: periodName, end } = periodOf(at)
+      const account = accounts.get(key, at)
+      const mine = account?.period === periodName ? account.left - account.owed : 0
+      try {
+        const used = (await store.get<number>(collection, rowOf(key, periodName)))?.value ?? 0
+        const remaining = Math.max(0, requests - used + mine)
+        return { allowed: remaining > 0, remaining, next: end - at }
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+        return undefined
+      }
+    },
     async close() {
       const { name: periodName } = periodOf(now())
       let returned = 0

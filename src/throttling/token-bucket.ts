@@ -22,18 +22,28 @@ export function createTokenBuckets(
   const step = window / requests
   const buckets = new Generations<number>(window, time(), capacity)
 
+  const fullAt = (key: string, now: number) => Math.max(buckets.get(key, now) ?? now, now)
+
+  /** Of a bucket that will be full in so many milliseconds. */
+  function standing(missing: number, allowed: boolean) {
+    const free = window - missing
+    const remaining = Math.max(0, Math.floor(free / step + tolerance))
+    return { allowed, remaining, next: Math.max(0, Math.min(missing, (remaining + 1) * step - free)) }
+  }
+
   return {
     take: function takeToken(key) {
       const now = time()
-      const full = Math.max(buckets.get(key, now) ?? now, now)
-      const after = full + step
+      const after = fullAt(key, now) + step
       const excess = after - now - window
       if (excess > step * tolerance) return { allowed: false, remaining: 0, next: excess }
-
       buckets.set(key, after)
-      const free = window - (after - now)
-      const remaining = Math.max(0, Math.floor(free / step + tolerance))
-      return { allowed: true, remaining, next: Math.max(0, (remaining + 1) * step - free) }
+      return standing(after - now, true)
+    },
+    look: function lookAtBucket(key) {
+      const now = time()
+      const missing = fullAt(key, now) - now
+      return standing(missing, missing + step - window <= step * tolerance)
     },
   }
 }

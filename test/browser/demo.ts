@@ -31,6 +31,7 @@ export async function startDemo(change: (written: Written) => void = () => {}) {
     return {
       /** Where clients find it. */
       origin: gateway.running.publicUrl,
+      adminUrl: gateway.adminUrl,
       schemes: Object.keys(written.securitySchemes) as string[],
       async [Symbol.asyncDispose]() {
         await gateway[Symbol.asyncDispose]()

@@ -43,6 +43,27 @@ export function limiterContract(name: string, subject: LimiterUnderTest): void {
       for (const { next } of standings) assert.ok(next > 8_000 && next <= 10_000, String(next))
     })
 
+    for (const quota of [
+      { requests: 3, window: 60_000 },
+      { requests: 3, window: 60_000, algorithm: 'sliding-window' },
+      { requests: 3, period: 'month' },
+    ] as const) {
+      test(`can be looked at without being drawn on: ${JSON.stringify(quota)}`, async () => {
+        const limiter = limiters.open('look', quota)
+        for (let call = 0; call < 5; call += 1) {
+          const before = await limiter.look('ada')
+          assert.equal((await limiter.look('ada'))?.remaining, before?.remaining)
+          const { allowed, remaining, next } = await limiter.take('ada')
+          assert.equal(before?.allowed, allowed, `call ${call}`)
+          assert.equal(before?.remaining, allowed ? remaining + 1 : 0, `call ${call}`)
+          const after = await limiter.look('ada')
+          assert.equal(after?.remaining, remaining)
+          assert.ok(Math.abs(after!.next - next) < 2_000, `${after!.next} ${next}`)
+        }
+        assert.equal((await limiter.look('bob'))?.remaining, 3, 'another one has its own')
+      })
+    }
+
     test('keeps a bucket for every key', async () => {
       const limiter = limiters.open('keys', { requests: 1, window: 60_000 })
       const keys = ['ada', 'bob', '__proto__', 'constructor', '', 'ada ', 'x'.repeat(10_000)]

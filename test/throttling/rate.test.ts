@@ -115,6 +115,7 @@ describe('a rate', () => {
             asked.push(name)
             return name.endsWith('route') ? buckets.take(key) : Promise.resolve(buckets.take(key))
           },
+          look: (key) => buckets.look(key),
         }
       },
       async close() {},

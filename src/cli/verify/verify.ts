@@ -142,8 +142,10 @@ function withoutShortage(definition: Definition): Definition {
   return { ...definition, services: services as Definition['services'] }
 }
 
+const free = { allowed: true, remaining: 1, next: 0 } as const
+
 const unlimited: Limiters = {
-  open: () => ({ take: () => ({ allowed: true, remaining: 1, next: 0 }) }),
+  open: () => ({ take: () => free, look: () => free }),
   close: async () => {},
 }
 
