@@ -10,6 +10,7 @@ import { guardAdmin } from './guard.ts'
 import { issuerKeyEndpoints } from './issuer-keys.ts'
 import { type KeyTools, keyEndpoints } from './keys.ts'
 import { type AdminPage, pageEndpoints } from './page.ts'
+import { personaEndpoints } from './personas.ts'
 
 export interface AdminTools extends ExplainEndpointTools, KeyTools {
   readonly metrics: Metrics
@@ -52,6 +53,7 @@ export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools):
   explainEndpoints(router, tools)
   keyEndpoints(router, tools)
   issuerKeyEndpoints(router, tools)
+  personaEndpoints(router, tools)
 
   app.use(async function answerProblems(ctx, next) {
     try {

@@ -37,7 +37,7 @@ export function formatExplanation(explanation: Explanation): string {
       : []),
     ...section('route', route && routeLines(route)),
     ...section('caller', authentication && authenticationLines(authentication)),
-    ...section('limits', limits && limitLines(limits)),
+    ...section('limits', limits && isLimited(limits) ? limitLines(limits) : undefined),
     ...section('allow', authorization && authorizationLines(authorization)),
     ...section('sent', forward && forwardLines(forward)),
     ...(composition?.parts ?? []).flatMap(partLines),
@@ -94,25 +94,22 @@ function authenticationLines(authentication: ExplainedAuthentication): readonly 
   ]
 }
 
+/** The size of a body is limited everywhere. */
+function isLimited({ plan, rules, concurrent }: ExplainedLimits): boolean {
+  return plan !== undefined || rules.length > 0 || concurrent !== undefined
+}
+
+/** Without what is left of them: a command counts nothing. */
 function limitLines({ plan, rules, concurrent, body }: ExplainedLimits): readonly string[] {
   return [
     ...(plan === undefined ? [] : [`plan ${plan}`]),
     ...rules.map((rule) => {
-      const { name, requests, by, remaining, next, violated } = rule
       const time = rule.kind === 'quota' ? `a ${rule.per}` : `in ${rule.seconds} s`
-      const left =
-        remaining === undefined
-          ? ''
-          : `; ${remaining} left${next ? `, ${remaining < requests ? 'more' : 'new'} in ${next} s` : ''}`
-      const mark = violated || remaining === 0 ? '✗' : '·'
-      return `${mark} ${name}: ${requests} ${time}, by ${by}${rule.plan === undefined ? '' : ` (plan ${rule.plan})`}${left}`
+      const origin = rule.plan === undefined ? '' : `, of the plan ${rule.plan}`
+      return `${rule.name}: ${rule.requests} ${time}, by ${rule.by}${origin}`
     }),
-    ...(concurrent
-      ? [
-          `· at once: ${concurrent.limit}, and ${concurrent.queue} more may wait; now ${concurrent.active} under way, ${concurrent.waiting} waiting`,
-        ]
-      : []),
-    `· body: at most ${body} bytes`,
+    ...(concurrent ? [`at once: ${concurrent.limit}, and ${concurrent.queue} more wait`] : []),
+    `body: at most ${body} bytes`,
   ]
 }
 

@@ -1,7 +1,13 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { Caller } from '../authentication/caller.ts'
-import { type Identification, IdentificationRefused, identify, type Verdict } from '../authentication/identify.ts'
+import {
+  type Identification,
+  IdentificationRefused,
+  identify,
+  type SecurityRequirements,
+  type Verdict,
+} from '../authentication/identify.ts'
 import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import { explainAllow } from '../authorization/explain.ts'
 import type { Decision, Question, Resource } from '../authorization/policy.ts'
@@ -194,7 +200,7 @@ export function createExplain(tools: ExplainTools): Explain {
       const requirements = simulation?.requirements ?? route.security
       const shown = simulation?.head ?? head
       identification = await identifyAnd(requirements, shown, async (identification, verdicts) => {
-        const steps = await stepsOf(route, shown, simulation)
+        const steps = await stepsOf(requirements, shown, simulation)
         progress.authentication = authenticationOf(route, identification, verdicts, { steps, simulation })
       })
 
@@ -403,7 +409,11 @@ async function identifyAnd(
 
 type Steps = ReadonlyMap<string, readonly ExplainedStep[]>
 
-async function stepsOf({ security }: Route, head: RequestHead, simulation: Simulation | undefined): Promise<Steps> {
+async function stepsOf(
+  security: SecurityRequirements,
+  head: RequestHead,
+  simulation: Simulation | undefined,
+): Promise<Steps> {
   const found = new Map<string, readonly ExplainedStep[]>()
   if (security.public) return found
   for (const authenticator of security.authenticators) {

@@ -1,4 +1,4 @@
-import type { Authentication, Authenticator } from '../authentication/authenticator.ts'
+import { type Authentication, type Authenticator, absent } from '../authentication/authenticator.ts'
 import type { Caller } from '../authentication/caller.ts'
 import type { SecurityRequirements } from '../authentication/identify.ts'
 import { createFields } from '../http/fields.ts'
@@ -43,9 +43,10 @@ export function simulate(
   return {
     requirements: {
       ...security,
-      authenticators: authenticators.map((authenticator) =>
-        chosen.includes(authenticator) ? { ...authenticator, authenticate: () => judge(authenticator) } : authenticator,
-      ),
+      authenticators: authenticators.map((authenticator) => {
+        if (chosen.includes(authenticator)) return { ...authenticator, authenticate: () => judge(authenticator) }
+        return chosen.some((one) => isSamePlace(one, authenticator)) ? blind(authenticator) : authenticator
+      }),
     },
     schemes: new Set(chosen.map((authenticator) => authenticator.scheme)),
     head: withStandIns(head, chosen),
@@ -57,9 +58,16 @@ function whoReadTokens({ authenticators }: SecurityRequirements, named: Authenti
     throw new Problem('bad-request', `The scheme "${named.scheme}" takes no tokens: describe its caller with "subject"`)
   const first = named ?? authenticators.find((candidate) => candidate.simulate)
   if (!first) return []
-  return authenticators.filter(
-    ({ simulate, location }) => simulate && location.in === first.location.in && location.name === first.location.name,
-  )
+  return authenticators.filter((candidate) => candidate.simulate && isSamePlace(candidate, first))
+}
+
+function isSamePlace({ location: one }: Authenticator, { location: other }: Authenticator): boolean {
+  return one.in === other.in && one.name === other.name
+}
+
+/** A scheme that is not simulated must not find the stand-in: that is put there for the service. */
+function blind({ explainRequest: _, ...authenticator }: Authenticator): Authenticator {
+  return { ...authenticator, authenticate: () => absent }
 }
 
 function whoAccept(
@@ -70,7 +78,6 @@ function whoAccept(
   return (alternatives[0] ?? []).map(({ index }) => authenticators[index]!)
 }
 
-/** Also a scheme that is not simulated may look where a stand-in is put, and must not find it: it is put there for the service. */
 function withStandIns(head: RequestHead, chosen: readonly Authenticator[]): RequestHead {
   const places = new Map(
     chosen.flatMap(({ location, challenge }) =>

@@ -65,11 +65,23 @@ export interface Issuer {
   isActive(credential: { readonly issuer: string; readonly subject: string }): boolean
   /** Whether this is one of its users, and may not act any more: what stands for the user, such as an API key, may not either. */
   isLockedOut(subject: string): boolean
+  /** Its users, without their passwords, and its clients, as callers: for simulations. */
+  people(): readonly Person[]
   /** Names of its cookies, which no service must see. */
   readonly cookies: readonly string[]
   /** What its tokens are signed with, for operators. */
   readonly signingKeys: Pick<SigningKeys, 'list' | 'rotate' | 'remove'>
   close(): Promise<void>
+}
+
+export interface Person {
+  readonly subject: string
+  readonly name?: string | undefined
+  readonly email?: string | undefined
+  readonly organization?: string | undefined
+  readonly roles: readonly string[]
+  readonly permissions: readonly string[]
+  readonly scopes: readonly string[]
 }
 
 export interface IssuerMetadata {
@@ -285,6 +297,19 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     scopes: parts.scopes.described,
     isActive: (credential) => credential.issuer !== issuer || subjects.find(credential.subject) !== undefined,
     isLockedOut: (subject) => users.find(subject)?.active === false,
+    people: () => [
+      ...users
+        .all()
+        .flatMap(({ subject, name, email, organization, roles, permissions, active, username }) =>
+          active ? [{ subject, name: name ?? username, email, organization, roles, permissions, scopes: [] }] : [],
+        ),
+      ...[...clients.values()].flatMap(({ id, name, grants, organization, roles, permissions, scopes }) =>
+        // Others act for a user, never for themselves.
+        grants.includes('client_credentials')
+          ? [{ subject: id, name: name ?? id, organization, roles, permissions, scopes }]
+          : [],
+      ),
+    ],
     get cookies() {
       return (['session', 'interaction', 'resume'] as const).flatMap((type) => {
         const name = provider.cookieName(type)

@@ -71,6 +71,8 @@ export class InvalidUsers extends Error {
 export interface Users {
   /** Also those who are not active. */
   find(subject: string): User | undefined
+  /** Everybody, also those who are not active. */
+  all(): readonly User[]
   /** Whether there is such a user and nobody has locked it out. */
   isActive(subject: string): boolean
   /**
@@ -91,6 +93,7 @@ export interface UsersOptions {
 /** For an issuer that has clients only. */
 export const nobody: Users = Object.freeze({
   find: () => undefined,
+  all: () => [],
   isActive: () => false,
   verify: async () => undefined,
   close() {},
@@ -131,6 +134,7 @@ export async function openUsers(path: string, options: UsersOptions, { log }: To
 
   return {
     find: (subject) => current.bySubject.get(subject),
+    all: () => [...current.bySubject.values()],
     isActive: (subject) => current.bySubject.get(subject)?.active === true,
     verify: (username, password) => current.verify(username, password),
     close() {

@@ -26,7 +26,15 @@ const definition = {
   },
   securitySchemes: {
     bearer: { type: 'http', scheme: 'bearer' },
-    key: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+    key: {
+      type: 'apiKey',
+      in: 'header',
+      name: 'X-API-Key',
+      keys: [
+        { sha256: 'a'.repeat(64), subject: 'bob', name: 'Robot of Bob', roles: ['editor'] },
+        { sha256: 'b'.repeat(64), subject: 'zoe', roles: ['admin'] },
+      ],
+    },
   },
   services: [
     {
@@ -35,6 +43,7 @@ const definition = {
       targets: ['http://127.0.0.1:9'],
       openapi: './orders.json',
       security: [{ bearer: [] }, { key: [] }],
+      limits: { rate: [{ requests: 7, per: '1m' }], concurrent: 20 },
       routes: [
         { match: 'GET /{owner}', allow: { when: "caller.subject == request.params.owner || 'admin' in caller.roles" } },
       ],
@@ -58,8 +67,9 @@ describe('the admin page', { skip: skipWithout('chromium') }, () => {
     await gateway?.[Symbol.asyncDispose]()
   })
 
-  async function open(view: string, options: { colorScheme?: 'light' | 'dark' } = {}) {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+  async function open(view: string, options: { colorScheme?: 'light' | 'dark'; width?: number } = {}) {
+    const { width = 1280, ...rest } = options
+    const context = await browser.newContext({ viewport: { width, height: 900 }, ...rest })
     context.setDefaultTimeout(15_000)
     const trouble = await watch(context, [gateway.adminUrl])
     const page = await context.newPage()
@@ -107,6 +117,36 @@ describe('the admin page', { skip: skipWithout('chromium') }, () => {
     await page.getByText('The claims are not JSON').waitFor()
     await page.getByLabel('Nobody').check()
     await answer.filter({ hasText: '401 no-credentials' }).waitFor()
+    await assertSound(page, trouble)
+  })
+
+  test('takes on the personas that the gateway knows, by keyboard as well, on a telephone', async () => {
+    await using opened = await open('simulator', { width: 390, colorScheme: 'dark' })
+    const { page, trouble } = opened
+    const persona = page.getByLabel('Persona')
+    await persona.locator('option', { hasText: 'Robot of Bob – editor' }).waitFor({ state: 'attached' })
+    const claims = page.getByLabel('Claims of a token')
+    assert.match(await claims.inputValue(), /"subject": "bob"/, 'the first is taken on')
+    await page.getByLabel('Operation').selectOption('GET /orders/{owner}')
+    const answer = page.getByRole('status')
+    await answer.filter({ hasText: '403 policy-denied' }).waitFor()
+    await page.getByText('7 in 60 s, by caller. 7 left').waitFor()
+    await page.getByText('At once 20').waitFor()
+
+    await persona.focus()
+    await page.keyboard.press('ArrowDown')
+    await answer.filter({ hasText: 'goes through' }).waitFor()
+    assert.match(await claims.inputValue(), /"subject": "zoe"/)
+    await page.getByRole('region', { name: 'Header fields' }).waitFor()
+
+    await claims.fill((await claims.inputValue()).replace('"admin"', '"nobody"'))
+    await answer.filter({ hasText: '403 policy-denied' }).waitFor()
+    assert.equal(await persona.inputValue(), '', 'those are claims of your own now')
+    const width = await page.evaluate('document.documentElement.scrollWidth')
+    assert.equal(width, 390, 'nothing hangs over the edge')
+    await assertSound(page, trouble)
+    await page.goto(`${gateway.adminUrl}/#health`)
+    await page.getByText('Every service is available').waitFor()
     await assertSound(page, trouble)
   })
 

@@ -31,6 +31,7 @@ before(async () => {
         openapi: '/openapi.json',
         health: { path: '/health', interval: '1s' },
         security: [{ bearer: [] }, { key: [] }],
+        limits: { rate: [{ requests: 9, per: '1m' }], concurrent: 30, body: '1kb' },
         forward: { headers: { 'X-Partner-Key': 'partner-secret' } },
         routes: [
           {
@@ -66,6 +67,8 @@ describe('sallyport explain', () => {
     assert.match(out, /^GET \/orders\/ada\?x=1 is forwarded\n/)
     assert.ok(out.includes(`GET ${backend.url}/ada?x=1, credentials: passthrough`))
     assert.match(out, /caller +User-ID: ada/)
+    const limits = ['caller: 9 in 60 s, by caller', 'at once: 30, and 30 more wait', 'body: at most 1024 bytes']
+    assert.ok(out.includes(`LIMITS\n  ${limits.join('\n  ')}\n`), out)
     assert.match(out, /services\.json +X-Partner-Key: \*\*\*/)
     assert.match(out, /caller\.subject == request\.params\.owner {2}⇒ {2}true/)
     assert.equal(backend.received.length, 0)

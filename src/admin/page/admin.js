@@ -37,6 +37,12 @@ function startOnce(start) {
   }
 }
 
+// What is wider than a telephone can be moved with the keyboard.
+for (const place of document.querySelectorAll('.scroll[data-name]')) {
+  place.tabIndex = 0
+  place.setAttribute('role', 'region')
+  place.setAttribute('aria-label', place.dataset.name)
+}
 startInspector()
 startRefusals()
 addEventListener('hashchange', open)

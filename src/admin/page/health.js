@@ -11,10 +11,12 @@ export function showHealth() {
     try {
       const { services } = await ask('/services')
       byId('health-rows').replaceChildren(...services.map(rowOf))
+      sumUp(services)
       notice.hidden = true
     } catch (error) {
       notice.textContent = `The gateway does not answer: ${error.message}`
       notice.hidden = false
+      byId('health-answer').hidden = true
     }
     if (!left) timer = setTimeout(look, every)
   }
@@ -23,6 +25,21 @@ export function showHealth() {
     left = true
     clearTimeout(timer)
   }
+}
+
+/** All of it in one line, above the table. */
+function sumUp(services) {
+  const out = services.filter(({ available }) => !available).map(({ name }) => name)
+  const old = services.filter(({ document: state }) => !/^(?:none|fresh)$/.test(state.status)).map(({ name }) => name)
+  const texts = [
+    out.length > 0 ? `Not available: ${out.join(', ')}.` : 'Every service is available.',
+    old.length > 0 ? `Documents that could not be read: ${old.join(', ')}.` : '',
+  ]
+  const place = byId('health-answer')
+  place.className = `answer ${out.length + old.length > 0 ? 'refused' : 'forwarded'}`
+  const text = texts.join(' ').trim()
+  if (place.textContent !== text) place.textContent = text
+  place.hidden = false
 }
 
 function rowOf({ name, available, targets, document: state }) {

@@ -13,7 +13,7 @@ export async function showRefusals(id) {
   const answer = byId('refusal-answer')
   try {
     const { decisions } = await ask('/decisions')
-    byId('refusal-rows').replaceChildren(...decisions.map(rowOf))
+    byId('refusal-rows').replaceChildren(...decisions.map((decision) => rowOf(decision, id)))
     if (!id) return
     byId('refusal-id').value = id
     const explanation = await ask(`/decisions/${encodeURIComponent(id)}`)
@@ -26,10 +26,10 @@ export async function showRefusals(id) {
   }
 }
 
-function rowOf({ id, at, method, path, status, code }) {
+function rowOf({ id, at, method, path, status, code }, chosen) {
   return element(
     'tr',
-    {},
+    { 'aria-current': id === chosen ? 'true' : undefined },
     element('td', {}, element('time', { datetime: at }, new Date(at).toLocaleTimeString())),
     element('td', {}, element('a', { href: `#refusals/${encodeURIComponent(id)}` }, `${method} ${path}`)),
     element('td', {}, `${status} ${code}`),

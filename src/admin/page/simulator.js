@@ -4,23 +4,64 @@ import { showAnswer, showTrace } from './trace.js'
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 /** Milliseconds of rest after the last key. */
 const rest = 200
-const example = { sub: 'ada', roles: ['editor'], scope: '' }
+const example = { subject: 'ada', roles: ['editor'], permissions: [], scopes: [] }
 
 /** The form and its answer, which follows every change. */
 export function startSimulator() {
   byId('method').replaceChildren(...methods.map((method) => element('option', {}, method)))
-  byId('claims').value = JSON.stringify(example, null, 2)
-  listOperations()
+  byId('claims').value = textOf(example)
+  listOperations().catch(say)
+  listPersonas().catch(say)
 
   const form = byId('simulator-form')
   let timer
   form.addEventListener('submit', (event) => event.preventDefault())
   form.addEventListener('input', (event) => {
     if (event.target.id === 'operation') fillIn(event.target)
+    if (event.target.id === 'persona') takeOn(event.target)
+    if (event.target.id === 'claims') byId('persona').value = ''
     for (const kind of ['claims', 'token']) byId(`caller-${kind}`).hidden = form.elements.caller.value !== kind
     clearTimeout(timer)
     timer = setTimeout(explain, rest)
   })
+}
+
+/** One line for each claim: lists of names are long otherwise. */
+function textOf(claims) {
+  const written = (value) =>
+    Array.isArray(value) ? `[${value.map((one) => JSON.stringify(one)).join(', ')}]` : JSON.stringify(value)
+  const lines = Object.entries(claims).map(([name, value]) => `  ${JSON.stringify(name)}: ${written(value)}`)
+  return `{\n${lines.join(',\n')}\n}`
+}
+
+let personas = []
+
+/** Whom the gateway knows, by where it knows them from; the first of them is taken on. */
+async function listPersonas() {
+  personas = (await ask('/personas')).personas
+  const groups = Map.groupBy(personas.keys(), (index) => personas[index].from)
+  byId('persona').append(
+    ...[...groups].map(([from, indices]) => element('optgroup', { label: from }, [...indices].map(optionOf))),
+  )
+  if (personas.length === 0) return
+  byId('persona').value = '0'
+  takeOn(byId('persona'))
+}
+
+function optionOf(index) {
+  const { name, claims } = personas[index]
+  const roles = claims.roles.length > 0 ? ` – ${claims.roles.join(', ')}` : ''
+  return element('option', { value: String(index) }, `${name}${roles}`)
+}
+
+function takeOn({ value }) {
+  if (value !== '') byId('claims').value = textOf(personas[Number(value)].claims)
+}
+
+function say(error) {
+  const answer = byId('simulator-answer')
+  answer.className = 'answer refused'
+  answer.textContent = error.message
 }
 
 /** The operations of the published document, by their tags. */

@@ -33,10 +33,11 @@ export function showTrace(place, explanation) {
   place.replaceChildren(...partsOf(explanation))
 }
 
-function partsOf({ route, authentication, authorization, forward, composition }) {
+function partsOf({ route, authentication, limits, authorization, forward, composition }) {
   return [
     ...(route ? [part('Route', routeOf(route))] : []),
     ...(authentication ? [part('Caller', authenticationOf(authentication))] : []),
+    ...(limits ? [part('Limits', limitsOf(limits))] : []),
     ...(authorization ? [part('Allow', authorizationOf(authorization))] : []),
     ...(forward ? [part('Sent to the service', forwardOf(forward))] : []),
     ...(composition?.parts ?? []).map(composedOf),
@@ -84,6 +85,46 @@ function authenticationOf({ asks, caller, status, schemes, alternatives, unmet }
     list(alternatives.map(alternativeOf)),
     ...(unmet ? [element('p', { class: 'deny' }, `Missing ${unmet.kind}: ${unmet.missing.join(', ')}`)] : []),
   ]
+}
+
+function limitsOf({ plan, rules, concurrent, body }) {
+  return [
+    plan !== undefined && element('p', {}, 'The plan of the caller is ', element('strong', {}, plan), '.'),
+    rules.length === 0 && element('p', {}, 'Any number of requests, as far as limits go.'),
+    list(rules.map(ruleOf)),
+    list([
+      concurrent &&
+        item(
+          'note',
+          `At once ${concurrent.limit}, and ${concurrent.queue} more wait; now ${concurrent.active} are under way and ${concurrent.waiting} wait`,
+        ),
+      item('note', `A body has at most ${sizeOf(body)}`),
+    ]),
+  ].filter(Boolean)
+}
+
+function ruleOf({ name, kind, by, requests, seconds, per, remaining, next, violated }) {
+  const spent = violated || remaining === 0
+  const left = [
+    ` ${remaining} left`,
+    next > 0 && (remaining === 0 ? `, the next in ${next} s` : `, more in ${next} s`),
+    element('meter', { min: 0, max: requests, value: remaining, 'aria-label': `left of ${name}` }),
+  ].filter(Boolean)
+  return item(
+    spent ? 'deny' : 'permit',
+    element('b', {}, name),
+    ` ${requests} ${kind === 'quota' ? `a ${per}` : `in ${seconds} s`}, by ${by}.`,
+    ...(violated ? [' It was used up.'] : []),
+    ...(remaining === undefined ? [] : left),
+  )
+}
+
+function sizeOf(bytes) {
+  const [unit, size] = [
+    ['MB', 1_048_576],
+    ['kB', 1_024],
+  ].find(([, size]) => bytes >= size) ?? ['bytes', 1]
+  return `${Math.round((bytes / size) * 10) / 10} ${unit}`
 }
 
 function schemeOf({ scheme, location, verdict, reason, detail, found, simulated, steps }) {
