@@ -217,6 +217,27 @@ const route = z.strictObject({
     .describe("true: this route's `allow` stands instead of the service's. Otherwise both must hold."),
 })
 
+const documentPlace = z.string().min(1)
+const documentSource = z
+  .strictObject({
+    from: documentPlace.describe('A path on a target, a URL, or a local file.'),
+    headers: z
+      .record(fieldName, fieldText)
+      .default({})
+      .describe(
+        'Header fields that are sent when it is fetched, such as { "Authorization": "Bearer ${DOCS_TOKEN}" }. Redirects ' +
+          'are not followed, so they go to nobody else.',
+      ),
+    every: duration()
+      .optional()
+      .describe('How often it is looked at. Default: 30s, a file 2s. A service that comes back is asked at once.'),
+  })
+  .refine(({ from, headers }) => Object.keys(headers).length === 0 || /^(?:\/|https?:\/\/)/i.test(from), {
+    path: ['headers'],
+    error: 'a local file is read without header fields',
+  })
+  .describe('Where the document is, with what is needed to get it.')
+
 const service = z.strictObject({
   name: z
     .string()
@@ -233,11 +254,11 @@ const service = z.strictObject({
   stripPath: z.boolean().default(true).describe('Whether the service sees only what follows its path. Default: true.'),
   targets: upstreamSettings.targets,
   openapi: z
-    .union([z.string().min(1), z.literal(false)])
+    .union([documentPlace, z.literal(false), documentSource])
     .default('/openapi.json')
     .describe(
       'Where the OpenAPI document is: a path on a target ("/openapi.json", the default), a URL, a local file beside ' +
-        'services.json ("./openapi/orders.yaml"), or false when there is none.',
+        'services.json ("./openapi/orders.yaml"); an object to say how it is fetched; or false when there is none.',
     ),
   expose: z
     .enum(['all', 'documented'])

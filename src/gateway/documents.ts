@@ -1,5 +1,5 @@
 import { splitMatch } from '../config/check.ts'
-import type { Definition } from '../config/schema.ts'
+import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import { withoutSecrets } from '../http/query.ts'
 import type { DigestOperation } from '../openapi/digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
@@ -62,6 +62,7 @@ const usualPatience = 1_000
 /** Several services that come up together make one publication. */
 const gathering = 50
 const askAgain = 5_000
+const lookAroundEvery = 1_000
 
 export async function openDocuments(settings: DocumentsSettings): Promise<Documents> {
   const { services, sources, definition, press, log, metrics, patience = usualPatience } = settings
@@ -70,11 +71,14 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   /** Milliseconds of the last publication. */
   let lastTook = 0
   let schemes: Readonly<Record<string, JsonObject>> = {}
+  /** Targets that got no requests when they were looked at last, by service. */
+  const away = new Map<string, readonly string[]>()
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> = Promise.resolve()
   let closed = false
 
   const stops = [...sources.values()].map((source) => source.onChange(() => later(gathering)))
+  const lookAround = setInterval(noticeReturns, lookAroundEvery).unref()
   await Promise.race([Promise.all([...sources.values()].map(({ ready }) => ready)), sleep(patience)])
   await build()
 
@@ -97,9 +101,26 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     close() {
       closed = true
       clearTimeout(timer)
+      clearInterval(lookAround)
       for (const stop of stops) stop()
       published.release()
     },
+  }
+
+  /** A service that was away may have come back as another version: its document is not waited for until it is due. */
+  function noticeReturns(): void {
+    for (const { name, upstream } of services) {
+      const targets = upstream.describe()
+      const down = targets.filter(({ available }) => !available).map(({ url }) => url)
+      const returned = (away.get(name) ?? []).some((url) => !down.includes(url))
+      if (down.length > 0) away.set(name, down)
+      else away.delete(name)
+      if (returned)
+        sources
+          .get(name)!
+          .refresh()
+          .catch((error) => log.error({ err: error, service: name }, 'a document could not be looked at'))
+    }
   }
 
   function later(wait: number): void {
@@ -178,14 +199,25 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   }
 }
 
+/** How a service's document is got; `from` is undefined for a service without one. */
+export function documentOf({ openapi }: Pick<ServiceDefinition, 'openapi'>): {
+  readonly from: string | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly every?: number | undefined
+} {
+  if (openapi === false) return { from: undefined, headers: {} }
+  return typeof openapi === 'string' ? { from: openapi, headers: {} } : openapi
+}
+
 /** A service as the press wants it described. */
 export function orderOf({ name, prefix, stripPath, definition }: Service): ReadOrder['service'] {
-  const { openapi, targets, routes } = definition
+  const { targets, routes } = definition
+  const { from } = documentOf(definition)
   return {
     name,
     prefix,
     stripPath,
-    origin: openapi === false ? 'services.json' : withoutSecrets(openapi),
+    origin: from === undefined ? 'services.json' : withoutSecrets(from),
     targetBasePath: new URL(targets[0]!.url).pathname.replace(/\/+$/, ''),
     routes: routes.map(({ match }) => {
       const { method, template } = splitMatch(match)

@@ -30,7 +30,7 @@ import { compileCompositions } from './compositions.ts'
 import { createContracts } from './contracts.ts'
 import { describeCompositions, requiredRoutes } from './describe-compositions.ts'
 import { describeLimits } from './describe-limits.ts'
-import { type Documents, openDocuments, orderOf } from './documents.ts'
+import { type Documents, documentOf, openDocuments, orderOf } from './documents.ts'
 import { createDrift } from './drift.ts'
 import type { Gateway, Readiness, Route, Service } from './gateway.ts'
 import { acquireIssuers } from './issuers.ts'
@@ -246,15 +246,22 @@ async function acquireSources(
   const { store, now, log, folder, press } = tools
   const sources = new Map<string, ServiceDocument>()
   for (const service of services) {
-    const { openapi, targets } = service.definition
+    const { targets } = service.definition
+    const { from, headers, every } = documentOf(service.definition)
     const urls = targets.map(({ url }) => url)
-    const location = openapi === false ? undefined : locate(openapi, urls, folder)
+    const location = from === undefined ? undefined : locate(from, urls, folder)
     const order = orderOf(service)
     const source = await scope.acquire(
-      `document ${JSON.stringify([order, location])}`,
+      `document ${JSON.stringify([order, location, headers, every])}`,
       () =>
         createServiceDocument(
-          { service: order, location, trusted: new Set(urls.map((url) => new URL(url).hostname)) },
+          {
+            service: order,
+            location,
+            headers,
+            ...(every !== undefined && { interval: every }),
+            trusted: new Set(urls.map((url) => new URL(url).hostname)),
+          },
           { store, now, log, press },
         ),
       (source) => source.close(),

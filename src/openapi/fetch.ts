@@ -14,6 +14,8 @@ export interface FetchOptions {
   readonly trusted?: ReadonlySet<string>
   /** The tag of the copy we have. */
   readonly etag?: string | undefined
+  /** Header fields to send along. No redirect is followed, so nobody else gets them. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds for everything, from the name look-up to the last byte. Default 5,000. */
   readonly timeout?: number
   /** Bytes, counted after decompression. Default 20 MB. */
@@ -58,6 +60,7 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
   const stream = got.stream(parsed, {
     dnsLookup: guardedLookup(trusted, options.lookup ?? systemLookup) as never,
     headers: {
+      ...options.headers,
       accept: 'application/vnd.oai.openapi+json, application/json, application/yaml, */*;q=0.5',
       'user-agent': 'sallyport',
       ...(options.etag === undefined ? {} : { 'if-none-match': options.etag }),

@@ -18,6 +18,7 @@ export interface ServiceDocumentSettings {
   /** As in `SourceSettings`. */
   readonly trusted?: ReadonlySet<string>
   readonly interval?: number
+  readonly headers?: Readonly<Record<string, string>>
   readonly timeout?: number
   readonly lookup?: LookupFunction
 }
@@ -80,6 +81,7 @@ export async function createServiceDocument(
       location,
       ...(settings.trusted && { trusted: settings.trusted }),
       ...(settings.interval !== undefined && { interval: settings.interval }),
+      ...(settings.headers && { headers: settings.headers }),
       ...(settings.timeout !== undefined && { timeout: settings.timeout }),
       ...(settings.lookup && { lookup: settings.lookup }),
     },

@@ -32,6 +32,8 @@ export interface SourceSettings {
   readonly trusted?: ReadonlySet<string>
   /** Milliseconds between looks at a document that is fresh. Default 30,000; a file is looked at every 2,000. */
   readonly interval?: number
+  /** Header fields that are sent along, such as a credential. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds for one fetch. Default 5,000. */
   readonly timeout?: number
   /** Bytes. Default 20 MB. */
@@ -261,6 +263,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
         // Another target may have another idea of what its tags mean.
         etag: attempt === 0 && state.status !== 'absent' ? good?.etag : undefined,
         signal: closing.signal,
+        ...(settings.headers && { headers: settings.headers }),
         ...(settings.timeout === undefined ? {} : { timeout: settings.timeout }),
         ...(settings.lookup === undefined ? {} : { lookup: settings.lookup }),
       })
