@@ -60,7 +60,7 @@ async function checkDocuments({ services }: Definition, folder: string): Promise
   for (const [index, { openapi, targets }] of services.entries()) {
     if (openapi === false) continue
     const location = locate(
-      openapi,
+      typeof openapi === 'string' ? openapi : openapi.from,
       targets.map(({ url }) => url),
       folder,
     )
