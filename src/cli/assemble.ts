@@ -19,6 +19,7 @@ import type { Limiters } from '../throttling/limiter.ts'
 import { createLocalLimiters } from '../throttling/local-limiters.ts'
 import { connectRedisLimiters } from '../throttling/redis-limiters.ts'
 import type { Tools } from '../tools.ts'
+import type { TunnelEnd } from '../upstream/tunnel.ts'
 import { createUpstreams } from '../upstream/upstream.ts'
 
 export interface AssembleOptions extends Tools {
@@ -93,12 +94,23 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     const live = new Live(await openGateway(definition, gatewayTools))
     opened.push(() => live.current.close())
     metrics.configured(now())
+    metrics.watchServices(() =>
+      live.current.services.map(({ name, upstream, limits: { concurrent } }) => ({
+        name,
+        targets: upstream.describe(),
+        concurrent,
+        mirror: upstream.mirror?.describe(),
+      })),
+    )
     return {
       ...gatewayTools,
       live,
       async swap(next) {
         live.swap(await openGateway(next, gatewayTools))
         metrics.configured(now())
+        // Running requests end by themselves; a WebSocket would stay for days.
+        const { shutdown } = next.gateway
+        setTimeout(() => upstreams.tunnels.closeStale((end) => fateOf(end, live.current.definition)), shutdown).unref()
       },
       close,
     }
@@ -106,6 +118,17 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     await close()
     throw error
   }
+}
+
+/** What became of the service and the target that a tunnel leads to. */
+function fateOf(
+  { service: name, target }: TunnelEnd,
+  { services }: Definition,
+): 'stays' | 'service-gone' | 'target-gone' {
+  const service = services.find((candidate) => candidate.name === name)
+  if (!service) return 'service-gone'
+  const { targets, canary } = service
+  return [...targets, ...(canary?.targets ?? [])].some(({ url }) => url === target) ? 'stays' : 'target-gone'
 }
 
 /** Requests are counted where everything else is shared, so that several gateways count together. */

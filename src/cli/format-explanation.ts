@@ -156,10 +156,11 @@ function authorizationLines({ policies }: ExplainedAuthorization): readonly stri
   )
 }
 
-function forwardLines({ method, urls, credentials, fields }: ExplainedForward): readonly string[] {
+function forwardLines({ method, urls, canary, mirror, credentials, fields }: ExplainedForward): readonly string[] {
   const width = Math.max(0, ...fields.map(({ from }) => from.length))
   return [
-    `${method} ${urls[0]}${urls.length > 1 ? ` or ${urls.length - 1} more` : ''}, credentials: ${credentials}`,
+    `${method} ${urls[0]}${urls.length > 1 ? ` or ${urls.length - 1} more` : ''}${canary ? ' (canary)' : ''}, credentials: ${credentials}`,
+    ...(mirror === undefined ? [] : [`a copy may go to ${mirror}`]),
     ...fields.map(({ name, value, from }) => `${from.padEnd(width)}  ${name}: ${value}`),
   ]
 }

@@ -281,12 +281,18 @@ function checkTargets(
     const hosts = isLoopback(host) || isAny(host) ? ['127.0.0.1', 'localhost', '[::1]'] : [host]
     for (const name of hosts) own.add(`${name}:${port}`)
   }
-  for (const [index, target] of service.targets.entries()) {
-    const url = new URL(target.url)
+  const { targets, canary, mirror } = service
+  const places: readonly (readonly [place: Path, url: string])[] = [
+    ...targets.map(({ url }, index) => [['targets', index], url] as const),
+    ...(canary?.targets ?? []).map(({ url }, index) => [['canary', 'targets', index], url] as const),
+    ...(mirror ? [[['mirror', 'url'], mirror.url] as const] : []),
+  ]
+  for (const [place, text] of places) {
+    const url = new URL(text)
     const port = url.port || (url.protocol === 'https:' ? '443' : '80')
     const authority = `${isLoopback(url.hostname) ? '127.0.0.1' : url.hostname}:${port}`
     if (own.has(authority))
-      complain([...path, 'targets', index], 'this is the gateway itself; a request would go round for ever')
+      complain([...path, ...place], 'this is the gateway itself; a request would go round for ever')
   }
 }
 

@@ -158,6 +158,7 @@ const routeTimeouts = z
     connect: duration().optional().describe('Until a connection to a target stands.'),
     response: duration().optional().describe('From the end of the request to the head of the answer; then 504.'),
     idle: duration().optional().describe('Longest silence inside a body, in either direction.'),
+    total: duration().optional().describe('All of it, until the answer has come whole; then 504, or a broken body.'),
   })
   .describe("Other times than the service's; what is left out stays as the service says.")
 
@@ -211,6 +212,13 @@ const route = z.strictObject({
   match: routeMatch,
   ...perRoute,
   timeouts: routeTimeouts.optional(),
+  idempotent: z
+    .boolean()
+    .optional()
+    .describe(
+      'Whether a request may be sent a second time when its connection broke before an answer came. Default: as its ' +
+        'method says, so true marks a POST that does no harm twice, and false a GET that does.',
+    ),
   override: z
     .boolean()
     .optional()
@@ -266,10 +274,14 @@ const service = z.strictObject({
     .describe('"documented": what the document does not list is answered with 404. Default: "all".'),
   ...perRoute,
   timeouts: upstreamSettings.timeouts,
+  deadline: upstreamSettings.deadline,
   balance: upstreamSettings.balance,
+  connections: upstreamSettings.connections,
   health: upstreamSettings.health,
   retry: upstreamSettings.retry,
   breaker: upstreamSettings.breaker,
+  canary: upstreamSettings.canary,
+  mirror: upstreamSettings.mirror,
   routes: z.array(route).default([]).describe('Exceptions to what the service says; the most specific template wins.'),
 })
 

@@ -34,6 +34,7 @@ import { createPlans, createRateLimits, type Plans, type RateLimitDefinitions } 
 import type { Upstream } from '../upstream/upstream.ts'
 import { enforcementOf, type WrittenAllow, withoutNames } from './enforcement.ts'
 import type { Limits, Route, Service } from './gateway.ts'
+import { createCopyHead } from './mirrored.ts'
 import { publishedAllow, publishedNeeds } from './published-allow.ts'
 import { Router } from './router.ts'
 
@@ -110,7 +111,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
       stripPath: service.stripPath,
       upstream: tools.upstream(service),
       rewriteLocations: createLocationRewriter({
-        targets: service.targets.map(({ url }) => url),
+        targets: [...service.targets, ...(service.canary?.targets ?? [])].map(({ url }) => url),
         prefix: service.stripPath && service.path !== '/' ? service.path : '',
       }),
       definition: service,
@@ -213,7 +214,7 @@ function compileRoute(
     storeOutage: exception?.storeOutage ?? base.storeOutage,
     confirmed: common.confirmed,
   })
-  const owned = [...mappedNames(identity), ...Object.keys(headers)]
+  const owned = [...mappedNames(identity), ...Object.keys(headers), ...(base.deadline ? [base.deadline.header] : [])]
   const unchecked = compiled.public && propagator.unchecked
   const { covers, ...crossed } = crossing(owned, unchecked)
   const checks = exception?.validate ?? base.validate
@@ -244,6 +245,14 @@ function compileRoute(
     validate: checks?.mode === 'off' ? undefined : checks,
     covers,
     ...(exception?.timeouts && { timeouts: { ...base.timeouts, ...definedOnly(exception.timeouts) } }),
+    ...(base.mirror && {
+      copyHead: createCopyHead(
+        base.mirror.credentials,
+        [...namesIn('header', authenticators), ...Object.keys(headers)],
+        new Set(namesIn('query', authenticators)),
+      ),
+    }),
+    ...(exception?.idempotent !== undefined && { idempotent: exception.idempotent }),
   }
 }
 
@@ -293,12 +302,10 @@ function createCrossings(
   ownCookies: readonly string[],
   crossOrigin: boolean,
 ) {
-  const named = (place: string) =>
-    [...authenticators.values()].flatMap(({ location }) => (location.in === place ? [location.name] : []))
   const [headers, parameters, cookies] = [
-    named('header'),
-    new Set(named('query')),
-    new Set([...ownCookies, ...named('cookie')]),
+    namesIn('header', authenticators),
+    new Set(namesIn('query', authenticators)),
+    new Set([...ownCookies, ...namesIn('cookie', authenticators)]),
   ]
   const responseFields = createResponseFields({
     cookies,
@@ -334,6 +341,11 @@ function createCrossings(
       },
     }
   }
+}
+
+/** The fields, parameters or cookies that carry credentials. */
+function namesIn(place: string, authenticators: ReadonlyMap<string, Authenticator>): readonly string[] {
+  return [...authenticators.values()].flatMap(({ location }) => (location.in === place ? [location.name] : []))
 }
 
 function definedOnly<T extends object>(value: T): { [K in keyof T]-?: Exclude<T[K], undefined> } {

@@ -20,6 +20,7 @@ import { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { Counted } from '../throttling/partition.ts'
 import type { Look } from '../throttling/rate-limits.ts'
+import { writeDeadline } from '../upstream/deadline.ts'
 import { type Composition, compositionParams } from './compositions.ts'
 import { admitUpgrade, refuseForgery } from './cross-site.ts'
 import { enforced, type Identified, inShadow, parametersOf, questionOf, type Resources, refusalOf } from './decide.ts'
@@ -41,7 +42,7 @@ import type {
 import { findRoute } from './find-route.ts'
 import type { Gateway, Route } from './gateway.ts'
 import { createMask, type Mask } from './mask.ts'
-import { type Origin, type OutboundTools, outboundFields, outboundTarget } from './outbound.ts'
+import { affinityOf, type Origin, type OutboundTools, outboundFields, outboundTarget, timeoutsOf } from './outbound.ts'
 import { hasThing } from './resources.ts'
 import type { Found } from './router.ts'
 import { maySignIn, showsNothing } from './sign-in.ts'
@@ -565,11 +566,22 @@ async function forwardOf(state: Identified, tools: OutboundTools, mask: Mask): P
     const from = ends.find(({ end }) => index < end)!.origin
     fields.push({ name, value: from === 'gateway' ? value : mask.field(name, value, from), from })
   }
+  const { upstream } = service
+  const { targets, canary } = upstream.destination(affinityOf(state))
+  if (upstream.deadline) {
+    const { response, total = response } = timeoutsOf(state) ?? upstream.timeouts
+    const value = writeDeadline(upstream.deadline, Math.min(response, total))
+    fields.push({ name: upstream.deadline.header, value, from: 'gateway' })
+  }
+  const { mirror } = service.definition
+  const isCopied = mirror && (mirror.methods ?? [head.method]).some((method) => method === head.method)
   const [path, query] = outboundTarget(state).split('?', 2) as [string, string | undefined]
   const target = query === undefined ? path : `${path}?${mask.query(query)}`
   return {
     method: head.method,
-    urls: service.definition.targets.map(({ url }) => `${url.replace(/\/+$/, '')}${target}`),
+    urls: targets.map(({ url }) => `${url.replace(/\/+$/, '')}${target}`),
+    ...(canary !== undefined && { canary }),
+    ...(isCopied && { mirror: mirror.url }),
     credentials: propagator.mode,
     fields,
   }

@@ -163,6 +163,10 @@ export interface ExplainedForward {
   readonly method: string
   /** What a target would be asked for, one of these. */
   readonly urls: readonly string[]
+  /** Whether they are those of the canary; absent where there is none. */
+  readonly canary?: boolean
+  /** Where a copy may go: the URL of the mirror. */
+  readonly mirror?: string
   readonly credentials: string
   readonly fields: readonly ExplainedField[]
 }

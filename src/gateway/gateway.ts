@@ -21,6 +21,7 @@ import type { Propagator } from '../propagation/propagator.ts'
 import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { RateLimits } from '../throttling/rate-limits.ts'
 import type { Timeouts } from '../upstream/exchange.ts'
+import type { MirrorReport } from '../upstream/mirror.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { ValidateDefinition } from '../validation/settings.ts'
 import type { Composition } from './compositions.ts'
@@ -28,6 +29,7 @@ import type { Contracts } from './contracts.ts'
 import type { LimitsDescription } from './describe-limits.ts'
 import type { Documents } from './documents.ts'
 import type { Drift } from './drift.ts'
+import type { CopyHead } from './mirrored.ts'
 import type { Router } from './router.ts'
 import type { Shown } from './shown.ts'
 
@@ -85,6 +87,8 @@ export interface ServiceReport {
   readonly document: DocumentState
   /** For a guest. */
   readonly limits: LimitsDescription
+  /** How its copies fare, where requests are copied. */
+  readonly mirror?: MirrorReport
 }
 
 export interface Service {
@@ -154,4 +158,8 @@ export interface Route {
   covers(location: string, name: string): boolean
   /** Instead of those of the service. */
   readonly timeouts?: Timeouts
+  /** Whether a request may be sent twice; as its method says when absent. */
+  readonly idempotent?: boolean
+  /** What copies of its requests carry, where the service has a mirror. */
+  readonly copyHead?: CopyHead
 }

@@ -374,6 +374,7 @@ function readinessOf(services: readonly Service[], documents: Documents): Readin
     targets: upstream.describe(),
     document: documents.state(name),
     limits: describeLimits(limits),
+    ...(upstream.mirror && { mirror: upstream.mirror.describe() }),
   }))
   return { ready: true, services: reports }
 }

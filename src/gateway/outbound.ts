@@ -9,6 +9,8 @@ import type { RequestHead } from '../http/request-head.ts'
 import type { createTracing } from '../http/trace-context.ts'
 import type { createVia } from '../http/via.ts'
 import type { Affinity } from '../upstream/balancers/balancer.ts'
+import { readDeadline, withPatience } from '../upstream/deadline.ts'
+import type { Timeouts } from '../upstream/exchange.ts'
 import type { Route } from './gateway.ts'
 
 /** What a request tells on its way, besides what its client said. */
@@ -83,9 +85,23 @@ export function forWholeJson(lines: readonly string[]): string[] {
 export function affinityOf({ head, identification: { caller } }: Pick<Permitted, 'head' | 'identification'>): Affinity {
   return {
     caller: caller === guest ? undefined : caller.subject,
+    roles: caller.roles,
     client: head.client.address,
     field: (name) => head.fields.get(name),
   }
+}
+
+/**
+ * How long the service is waited for; undefined as its own times say. A client that says how long it will wait is not
+ * served longer, where services are told such things.
+ */
+export function timeoutsOf({ route, head }: Pick<Permitted, 'head' | 'route'>): Timeouts | undefined {
+  const { deadline, timeouts } = route.service.upstream
+  if (!deadline) return route.timeouts
+  return withPatience(
+    route.timeouts ?? timeouts,
+    readDeadline(deadline, head.fields.get(deadline.header.toLowerCase())),
+  )
 }
 
 /** What follows as many segments as the prefix has: the router also finds a service by `/%40me` or `/ME` for `/@me`. */

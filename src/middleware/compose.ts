@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { type Composition, compositionParams, type Part } from '../gateway/compositions.ts'
-import { forWholeJson } from '../gateway/outbound.ts'
+import { affinityOf, forWholeJson } from '../gateway/outbound.ts'
 import type { Found } from '../gateway/router.ts'
 import { createFields } from '../http/fields.ts'
 import { jsonMediaType } from '../http/media-type.ts'
@@ -115,6 +115,7 @@ async function fetchPart(
     target: state.target,
     fields: forWholeJson(state.fields),
     limit: largestPart,
+    affinity: affinityOf(state),
     signal,
     ...(part.timeout !== undefined && { timeouts: { ...times, response: part.timeout, idle: part.timeout } }),
   })

@@ -1,4 +1,4 @@
-import { affinityOf } from '../gateway/outbound.ts'
+import { affinityOf, timeoutsOf } from '../gateway/outbound.ts'
 import { expectsContinue } from '../http/expectation.ts'
 import { hasContent } from '../http/framing.ts'
 import type { ResponseFields } from '../upstream/forward.ts'
@@ -27,7 +27,9 @@ export function forward(): Step {
         responseFields: answerFields(state),
         collect: state.collect,
         affinity: affinityOf(state),
-        timeouts: route.timeouts,
+        timeouts: timeoutsOf(state),
+        repeatable: route.idempotent,
+        copied: route.copyHead && (() => route.copyHead!(state, state.uncredentialed)),
         onOutcome(outcome) {
           state.outcome = outcome
         },

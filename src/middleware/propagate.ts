@@ -8,6 +8,7 @@ export function propagate(tools: OutboundTools): Step {
     const { route, head, identification } = state
     const lines = outboundFields(state, tools)
     state.fields = lines
+    state.uncredentialed = lines.length
     state.target = outboundTarget(state)
 
     const { caller, credentials } = identification

@@ -38,6 +38,8 @@ export interface State {
   continued?: boolean
   /** The header lines the service will get, flat; propagate. */
   fields: string[]
+  /** How many of them come before the credential; propagate. */
+  uncredentialed: number
   /** Path and query the service will get; propagate. */
   target: string
   /** Takes the service's answer to be kept; cache. */

@@ -33,6 +33,25 @@ export interface Metrics {
   /** Something that is worth an alarm when it counts up, such as a key set that cannot be fetched. */
   alarm(kind: string, name: string): void
   inFlight(change: 1 | -1): void
+  /** Asked for each time the metrics are read: what counts and changes beside them. */
+  watchServices(read: () => readonly ServiceSample[]): void
+}
+
+/** How one service stands. */
+export interface ServiceSample {
+  readonly name: string
+  readonly targets: readonly {
+    readonly url: string
+    readonly available: boolean
+    readonly inFlight: number
+    readonly connections: number
+    readonly requests: number
+    readonly failures: number
+  }[]
+  /** Copies of its requests, where some are made. */
+  readonly mirror?: { readonly answered: number; readonly failed: number; readonly skipped: number } | undefined
+  /** Requests under way and waiting, where their number is limited. */
+  readonly concurrent?: { readonly active: number; readonly waiting: number } | undefined
 }
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
@@ -119,6 +138,87 @@ export function createMetrics(): Metrics {
   })
   stale.set(0)
 
+  let services: () => readonly ServiceSample[] = () => []
+  const sampled = (
+    kind: typeof Gauge | typeof Counter,
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: (service: ServiceSample) => readonly (readonly [labels: Record<string, string>, value: number])[],
+  ) =>
+    new kind({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers,
+      collect() {
+        // Targets and services come and go with services.json.
+        this.reset()
+        for (const service of services()) for (const [labels, value] of read(service)) this.inc(labels, value)
+      },
+    })
+  const ofTargets = (value: (target: ServiceSample['targets'][number]) => number) => (service: ServiceSample) =>
+    service.targets.map((target) => [{ service: service.name, target: target.url }, value(target)] as const)
+  const ofLimit = (value: (limit: NonNullable<ServiceSample['concurrent']>) => number) => (service: ServiceSample) =>
+    service.concurrent ? [[{ service: service.name }, value(service.concurrent)] as const] : []
+  const target = ['service', 'target']
+  sampled(
+    Gauge,
+    'sallyport_target_available',
+    '1 while a target gets requests, 0 while it is out.',
+    target,
+    ofTargets(({ available }) => Number(available)),
+  )
+  sampled(
+    Gauge,
+    'sallyport_target_in_flight',
+    'Requests under way at a target.',
+    target,
+    ofTargets(({ inFlight }) => inFlight),
+  )
+  sampled(
+    Gauge,
+    'sallyport_target_connections',
+    'Connections to a target.',
+    target,
+    ofTargets(({ connections }) => connections),
+  )
+  sampled(
+    Counter,
+    'sallyport_target_requests_total',
+    'Requests sent to a target, second tries included.',
+    target,
+    ofTargets(({ requests }) => requests),
+  )
+  sampled(
+    Counter,
+    'sallyport_target_failures_total',
+    'Requests that a target failed: no answer, a broken one, 502, 503 or 504.',
+    target,
+    ofTargets(({ failures }) => failures),
+  )
+  sampled(
+    Counter,
+    'sallyport_mirrored_total',
+    'Copies of requests that were answered, that failed, and requests of which none was made.',
+    ['service', 'outcome'],
+    ({ name, mirror }) => Object.entries(mirror ?? {}).map(([outcome, value]) => [{ service: name, outcome }, value]),
+  )
+  sampled(
+    Gauge,
+    'sallyport_concurrent_requests',
+    'Requests that hold a place of `limits.concurrent`.',
+    ['service'],
+    ofLimit(({ active }) => active),
+  )
+  sampled(
+    Gauge,
+    'sallyport_waiting_requests',
+    'Requests that wait for such a place.',
+    ['service'],
+    ofLimit(({ waiting }) => waiting),
+  )
+
   return {
     async render() {
       return { type: registry.contentType, text: await registry.metrics() }
@@ -138,6 +238,9 @@ export function createMetrics(): Metrics {
     alarm: (kind, name) => alarms.inc({ kind, name }),
     inFlight(change) {
       inFlight += change
+    },
+    watchServices(read) {
+      services = read
     },
   }
 }

@@ -6,6 +6,8 @@ import type { Limiter, Quota } from './limiter.ts'
  */
 export function createRegistry<L extends Limiter>(create: (name: string, quota: Quota) => L) {
   const known = new Map<string, WeakRef<L>>()
+  /** How many there may be before the dead are looked for: not each time, there may be thousands of services. */
+  let most = 1_000
 
   function* living(): Iterable<L> {
     for (const [key, reference] of known) {
@@ -18,7 +20,10 @@ export function createRegistry<L extends Limiter>(create: (name: string, quota: 
   return {
     living,
     open(name: string, quota: Quota): L {
-      for (const _ of living());
+      if (known.size >= most) {
+        for (const _ of living());
+        most = Math.max(most, 2 * known.size)
+      }
       const key = `${name}:${wordOf(quota)}`
       const existing = known.get(key)?.deref()
       if (existing) return existing

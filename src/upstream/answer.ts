@@ -103,6 +103,11 @@ export class Answer implements Receiver {
     else this.refuse('client-closed-request')
   }
 
+  /** URL of the target that was asked last. */
+  get target(): string | undefined {
+    return this.#exchange?.target
+  }
+
   get begun(): boolean {
     return this.#res.headersSent
   }
@@ -203,7 +208,7 @@ export class Answer implements Receiver {
   endTurn(): void {
     this.#turnIsOver = true
     // A connection that broke in this very turn has its error on the way: it can still become a clean 502.
-    if (this.begun || this.#res.destroyed || this.#exchange!.doomed) return
+    if (this.#settled || this.begun || this.#res.destroyed || this.#exchange!.doomed) return
     try {
       const silent = this.#held === undefined
       this.#open()

@@ -7,9 +7,18 @@ export type Ailment = 'silent' | 'sick'
 export interface BreakerSettings {
   /** Failures in a row that open the breaker. */
   readonly failures: number
+  /** The part of `sample` requests whose failure opens it, too; undefined when only those in a row do. */
+  readonly share?: number | undefined
   /** Milliseconds until an open breaker lets one request try. */
   readonly cooldown: number
+  /** Milliseconds until a target that has come back has all of its weight again. */
+  readonly slowStart: number
+  /** The part of a service's targets that may be out for what they answer. */
+  readonly maxEjected: number
 }
+
+/** In how many requests a share of failures is looked for. */
+const sample = 20
 
 /**
  * The circuit breaker of one target. Closed: requests pass. Open: none does, until the cooldown is over or somebody
@@ -21,6 +30,9 @@ export class Breaker {
   readonly #changed: (state: BreakerState) => void
   #state: BreakerState = 'closed'
   #failures = 0
+  /** Of the sample under way. */
+  #ended = 0
+  #bad = 0
   #until = 0
   #trying = false
   ailment: Ailment = 'silent'
@@ -49,7 +61,10 @@ export class Breaker {
 
   succeeded(): void {
     this.#failures = 0
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed') {
+      this.#count(0)
+      return
+    }
     this.#trying = false
     this.#become('closed')
   }
@@ -58,7 +73,7 @@ export class Breaker {
     this.#failures += 1
     this.ailment = ailment
     const tried = this.#state === 'half-open'
-    if (!tried && (this.#state === 'open' || this.#failures < this.#settings.failures)) return
+    if (!tried && (this.#state === 'open' || !this.#tooMany())) return
     this.#trying = false
     this.#until = this.#clock() + this.#settings.cooldown
     this.#become('open')
@@ -74,7 +89,20 @@ export class Breaker {
     if (this.#state === 'open') this.#become('half-open')
   }
 
+  #tooMany(): boolean {
+    const { failures, share } = this.#settings
+    this.#count(1)
+    return this.#failures >= failures || (share !== undefined && this.#bad >= share * sample)
+  }
+
+  #count(bad: 0 | 1): void {
+    if (this.#ended === sample) this.#ended = this.#bad = 0
+    this.#ended += 1
+    this.#bad += bad
+  }
+
   #become(state: BreakerState): void {
+    this.#ended = this.#bad = 0
     this.#state = state
     this.#changed(state)
   }

@@ -4,8 +4,10 @@ import type { Dispatcher } from 'undici'
 import { Problem, type ProblemCode } from '../http/problem.ts'
 import type { Affinity } from './balancers/balancer.ts'
 import type { Connection, Waiter } from './connections.ts'
+import { type Deadline, writeDeadline } from './deadline.ts'
 import { classify, type Failure, InvalidResponse, type Stage, type Who } from './failure.ts'
 import { isFlood, type ResponseHead, readHead } from './framing.ts'
+import type { Mirror } from './mirror.ts'
 import { idempotent, type RetryBudget, type RetrySettings } from './retry.ts'
 import type { Target } from './target.ts'
 import { Upload } from './upload.ts'
@@ -19,6 +21,8 @@ export interface Timeouts {
   readonly response: number
   /** Between two pieces of a body, in either direction; also how long a client may refuse to read. */
   readonly idle: number
+  /** From the beginning until the answer has come whole, second tries included. */
+  readonly total?: number | undefined
 }
 
 /** A request as it goes to a service. */
@@ -88,6 +92,10 @@ export interface Receiver {
 export interface Service {
   readonly name: string
   readonly timeouts: Timeouts
+  /** How it is told how long its answer is waited for; undefined when it is not. */
+  readonly deadline?: Deadline | undefined
+  /** Where copies of requests go; undefined when none are made. */
+  readonly mirror?: Mirror | undefined
   readonly retry: RetrySettings
   readonly budget: RetryBudget
   readonly watch: Watch
@@ -120,6 +128,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   readonly #body: Buffer | Upload | null
   readonly #receiver: Receiver
   readonly #timeouts: Timeouts
+  #began = 0
   #phase: Phase = 'connect'
   /** When the phase began, or something last moved in it. */
   #since = 0
@@ -171,6 +180,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       return
     }
     signal?.addEventListener('abort', this.#signalled, { once: true })
+    this.#began = this.#service.clock()
     this.#service.watch.add(this)
     this.#service.budget.deposit()
     // Anything else would not stay below the path of the target, and undici would take some of it for another origin.
@@ -221,7 +231,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       return
     }
     this.#connection = connection
-    const { method, fields, upgrade } = this.#request
+    const { method, upgrade } = this.#request
+    const fields = this.#service.deadline ? this.#withDeadline(this.#service.deadline) : this.#request.fields
     const body = this.#body
     const length = body instanceof Upload ? body.length : undefined
     connection.client.dispatch(
@@ -234,6 +245,13 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       },
       this,
     )
+  }
+
+  /** What is left of the whole, or of the wait for the head when that is less. */
+  #withDeadline(deadline: Deadline): string[] {
+    const { response, total } = this.#timeouts
+    const left = total === undefined ? response : Math.min(response, total - (this.#service.clock() - this.#began))
+    return [...this.#request.fields, deadline.header, writeDeadline(deadline, left)]
   }
 
   // 2. The request
@@ -323,6 +341,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#phase !== 'body') return
+    if (this.#head!.status === 205) throw new InvalidResponse('a 205 has no content')
     this.#since = this.#service.clock()
     this.#content += chunk.length
     if (this.#receiver.data(chunk)) return
@@ -379,6 +398,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   }
 
   check(now: number): void {
+    const { total } = this.#timeouts
+    if (total !== undefined && now - this.#began > total && this.#phase !== 'flush') {
+      this.#outOfTime(total)
+      return
+    }
     const waited = now - this.#since
     switch (this.#phase) {
       case 'connect':
@@ -400,6 +424,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
       case 'flush':
         this.#checkReader(waited)
     }
+  }
+
+  /** There is no time for a second try. */
+  #outOfTime(total: number): void {
+    if (this.#phase === 'connect' || this.#phase === 'head') this.#target?.state.failed('upstream-timeout')
+    this.fail('upstream', 'upstream-timeout', new Error(`not done within ${total} ms`))
   }
 
   readonly #signalled = (): void => {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Answer } from './answer.ts'
-import type { Outcome, Outgoing, Service } from './exchange.ts'
+import type { Outcome, Service } from './exchange.ts'
+import type { Mirrored } from './mirror.ts'
 import { Upload, WholeBody } from './upload.ts'
 
 /**
@@ -31,7 +32,7 @@ export interface CollectedAnswer {
 }
 
 /** A client's request that goes to a service, and whose answer goes to the client. */
-export interface Forward extends Outgoing {
+export interface Forward extends Mirrored {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   /** Whether the request has content (RFC 9112 §6.3: `Content-Length` above 0, or `Transfer-Encoding`). */
@@ -62,15 +63,21 @@ export function forward(service: Service, request: Forward): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const answer = new Answer(service, request, resolve, reject)
     if (request.res.destroyed) answer.refuse('client-closed-request')
-    else if (request.content) sendContent(request.content, answer)
+    else if (request.content) sendContent(service, request, request.content, answer)
     else if (request.hasBody) sendBody(service, request, answer)
-    else answer.send(null)
+    else {
+      answer.send(null)
+      service.mirror?.copy(request, 0)?.end()
+    }
   })
 }
 
-function sendContent(content: Buffer, answer: Answer): void {
+function sendContent(service: Service, request: Forward, content: Buffer, answer: Answer): void {
   answer.received = content.length
   answer.send(content)
+  const copy = service.mirror?.copy(request, content.length)
+  copy?.chunk(content)
+  copy?.end()
 }
 
 function sendBody(service: Service, request: Forward, answer: Answer): void {
@@ -84,14 +91,20 @@ function sendBody(service: Service, request: Forward, answer: Answer): void {
   const { idle } = request.timeouts ?? service.timeouts
   const tooLarge = () => answer.refuse('body-too-large')
   const tooSlow = () => answer.refuse('request-timeout')
+  const copy = service.mirror?.copy(request, length)
   if (length !== undefined && length <= readWhole && !expectsContinue) {
-    answer.body = new WholeBody(req, idle, service, (content) => answer.send(content), tooSlow)
+    const whole = (content: Buffer) => {
+      answer.send(content)
+      copy?.chunk(content)
+      copy?.end()
+    }
+    answer.body = new WholeBody(req, idle, service, whole, tooSlow)
     return
   }
   const begin = () => {
     if (expectsContinue) res.writeContinue()
   }
-  const upload = new Upload(req, length, bodyLimit, idle, service, { begin, tooLarge, tooSlow })
+  const upload = new Upload(req, length, bodyLimit, idle, service, { begin, tooLarge, tooSlow, copy })
   answer.body = upload
   answer.send(upload)
 }

@@ -44,6 +44,8 @@ export function readHead(status: number, raw: readonly Buffer[], method: string)
   if (method === 'HEAD' || status === 204 || status === 304 || status === 101) {
     return { status, fields, length: 0, chunked: false, closeDelimited: false }
   }
+  // RFC 9110 §15.3.6: what a chunked one brings along is seen when it comes.
+  if (status === 205 && length) throw new InvalidResponse('a 205 has no content')
   return { status, fields, length, chunked, closeDelimited: length === undefined && !chunked }
 }
 

@@ -41,7 +41,7 @@ export interface TargetContext extends TargetTools {
 /** Answers that say that a target cannot serve, though it is there. */
 const sickStatus: ReadonlySet<number> = new Set([502, 503, 504])
 
-/** The share of its weight that a target gets back at once when it returns; the rest follows during one cooldown. */
+/** The share of its weight that a target gets back at once when it returns; the rest follows during its slow start. */
 const firstShare = 0.1
 
 /**
@@ -51,6 +51,8 @@ const firstShare = 0.1
 export class TargetState {
   readonly connections: Connections
   inFlight = 0
+  requests = 0
+  failures = 0
   readonly #facts: { readonly service: string; readonly target: string }
   readonly #settings: TargetSettings
   readonly #tools: TargetTools
@@ -89,10 +91,10 @@ export class TargetState {
     return this.healthy && this.#breaker.ailment === 'sick'
   }
 
-  /** How much of its weight it has: below 1 for one cooldown after it has come back. */
+  /** How much of its weight it has: below 1 during its slow start, after it has come back. */
   get share(): number {
     if (this.#returnedAt === 0) return 1
-    const passed = (this.#tools.clock() - this.#returnedAt) / this.#settings.breaker.cooldown
+    const passed = (this.#tools.clock() - this.#returnedAt) / this.#settings.breaker.slowStart
     if (passed < 1) return Math.max(firstShare, passed)
     this.#returnedAt = 0
     return 1
@@ -101,16 +103,20 @@ export class TargetState {
   /** A request is being sent to it. */
   begin(): void {
     this.inFlight += 1
+    this.requests += 1
     this.#breaker.begin()
   }
 
   /** The head of an answer came. */
   answered(status: number): void {
-    if (sickStatus.has(status)) this.#breaker.failed('sick')
-    else this.#breaker.succeeded()
+    if (sickStatus.has(status)) {
+      this.failures += 1
+      this.#breaker.failed('sick')
+    } else this.#breaker.succeeded()
   }
 
   failed(code: ProblemCode): void {
+    this.failures += 1
     this.#breaker.failed(code === 'upstream-invalid-response' ? 'sick' : 'silent')
     if (this.#breaker.state !== 'open' || this.#closed) return
     // A target that refuses connections is back as soon as it accepts one; one that only hangs would accept any.

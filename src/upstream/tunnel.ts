@@ -81,7 +81,7 @@ export function tunnel(service: Service, tunnels: Tunnels, request: TunnelReques
       signal?.addEventListener('abort', expel, { once: true })
       socket.write(`${text}\r\n`, 'latin1')
       open.begin(early.take())
-      tunnels.add(open)
+      tunnels.add(open, { service: service.name, target: answer.target! })
       onOpen?.(open)
     }
     if (socket.destroyed) answer.refuse('client-closed-request')
@@ -91,14 +91,14 @@ export function tunnel(service: Service, tunnels: Tunnels, request: TunnelReques
 
 /** The tunnels that stand, for whoever must close them: `server.close()` knows nothing of them. */
 export class Tunnels {
-  readonly #open = new Set<Tunnel>()
+  readonly #open = new Map<Tunnel, TunnelEnd>()
 
   get size(): number {
     return this.#open.size
   }
 
-  add(tunnel: Tunnel): void {
-    this.#open.add(tunnel)
+  add(tunnel: Tunnel, end: TunnelEnd): void {
+    this.#open.set(tunnel, end)
   }
 
   delete(tunnel: Tunnel): void {
@@ -107,8 +107,27 @@ export class Tunnels {
 
   /** Close every tunnel, by default because the gateway goes away (RFC 6455 §7.4.1). */
   close(code = 1001, reason = 'the gateway is shutting down'): void {
-    for (const tunnel of this.#open) tunnel.close(code, reason)
+    for (const tunnel of this.#open.keys()) tunnel.close(code, reason)
   }
+
+  /**
+   * Close those that lead to what is not served any more: 1001 when the service is gone, 1012 when only the target is,
+   * so that the client comes again (RFC 6455 §7.4.1, and the registry of close codes).
+   */
+  closeStale(fate: (end: TunnelEnd) => 'stays' | 'service-gone' | 'target-gone'): void {
+    for (const [tunnel, end] of this.#open) {
+      const verdict = fate(end)
+      if (verdict === 'service-gone') tunnel.close(1001, 'the service is gone')
+      if (verdict === 'target-gone') tunnel.close(1012, 'this instance of the service is gone; connect again')
+    }
+  }
+}
+
+/** Where a tunnel leads. */
+export interface TunnelEnd {
+  readonly service: string
+  /** URL of the target, as in services.json. */
+  readonly target: string
 }
 
 /** Keeps what a client sends before its tunnel stands, and notices when it leaves meanwhile. */

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { Problem } from '../http/problem.ts'
+import type { Copy } from './mirror.ts'
 import type { Watch, Watched } from './watch.ts'
 
 /** Bytes per second that a request body must bring on average, after a grace of five seconds. */
@@ -64,6 +65,8 @@ interface BodyEvents {
   readonly tooLarge: () => void
   /** It comes too slowly, or has stopped. */
   readonly tooSlow: () => void
+  /** Sees all of it pass by. */
+  readonly copy?: Copy | undefined
 }
 
 interface BodyTools {
@@ -293,13 +296,18 @@ export class Upload extends EventEmitter implements Watched {
 
   readonly #onData = (chunk: Buffer) => {
     this.#meter.take(chunk.length)
-    if (this.#meter.received > this.#limit) this.#events.tooLarge()
-    else this.emit('data', chunk)
+    if (this.#meter.received > this.#limit) {
+      this.#events.tooLarge()
+      return
+    }
+    this.emit('data', chunk)
+    this.#events.copy?.chunk(chunk)
   }
 
   readonly #onEnd = () => {
     this.#watch.delete(this)
     this.emit('end')
+    this.#events.copy?.end()
   }
 }
 

@@ -69,6 +69,23 @@ describe('API keys', () => {
     assert.equal(await ask(gateway, second), 200)
   })
 
+  test('have a plan that services.json names, and keep it', async () => {
+    await using backend = await startBackend()
+    await using gateway = await startGateway({
+      ...definition(backend.url),
+      plans: { gold: { rate: [{ requests: 2, per: '1h' }] } },
+    })
+    const refused = await typed(gateway, 'keys', 'create', '--owner', 'ci', '--plan', 'silver')
+    assert.equal(refused.code, 2)
+    assert.match(refused.err, /--plan: services.json has no such plan; there are "gold"/)
+    const { code, out: key } = await typed(gateway, 'keys', 'create', '--owner', 'ci', '--plan', 'gold')
+    assert.equal(code, 0)
+    const seen = []
+    for (let call = 0; call < 3; call += 1) seen.push(await ask(gateway, key))
+    assert.deepEqual(seen, [200, 200, 429])
+    assert.match((await typed(gateway, 'keys', 'list')).out, /PLAN[\s\S]*gold/)
+  })
+
   test('made on the admin port are good at once, and revoked at once', async () => {
     await using backend = await startBackend()
     await using gateway = await startGateway({ ...definition(backend.url), store: { type: 'memory' } })

@@ -12,7 +12,7 @@ function completed(block: Record<string, unknown>): object {
   return { security: [{ bearer: [] }], services: [minimal], ...part }
 }
 
-for (const guide of ['limits.md']) {
+for (const guide of ['limits.md', 'upstreams.md']) {
   describe(`the examples of docs/guides/${guide}`, () => {
     const text = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'guides', guide), 'utf8')
     const blocks = [...text.matchAll(/^```json\n([\s\S]*?)^```$/gm)].map(([, block]) => block!)

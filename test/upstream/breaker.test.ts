@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Breaker, type BreakerState } from '../../src/upstream/breaker.ts'
 
-function breakerAt(failures = 3, cooldown = 1_000) {
+function breakerAt(failures = 3, cooldown = 1_000, share?: number) {
   const clock = { now: 0 }
   const states: BreakerState[] = []
   const breaker = new Breaker(
-    { failures, cooldown },
+    { failures, cooldown, share, slowStart: cooldown, maxEjected: 0.5 },
     () => clock.now,
     (state) => states.push(state),
   )
@@ -85,5 +85,31 @@ describe('a circuit breaker', () => {
     breaker.succeeded()
     breaker.reachable()
     assert.equal(breaker.state, 'closed')
+  })
+
+  test('opens after a share of twenty requests has failed, though never so many in a row', () => {
+    const { breaker, fail } = breakerAt(3, 1_000, 0.5)
+    const alternate = (times: number) => {
+      for (let i = 0; i < times; i++) {
+        breaker.succeeded()
+        fail()
+      }
+    }
+    alternate(9)
+    assert.equal(breaker.state, 'closed')
+    alternate(1)
+    assert.equal(breaker.state, 'open')
+    const { breaker: patient, fail: rarely } = breakerAt(3, 1_000, 0.5)
+    for (let round = 0; round < 20; round++) {
+      for (let i = 0; i < 2; i++) patient.succeeded()
+      rarely()
+    }
+    assert.equal(patient.state, 'closed', 'a third is not half')
+    const { breaker: plain, fail: often } = breakerAt()
+    for (let round = 0; round < 50; round++) {
+      plain.succeeded()
+      often(2)
+    }
+    assert.equal(plain.state, 'closed', 'nobody has asked for it')
   })
 })

@@ -23,9 +23,10 @@ describe('what an operator writes about targets', () => {
         { url: 'https://b.example/api', weight: 3 },
       ],
       balance: { type: 'round-robin' },
+      connections: 1_024,
       timeouts: { connect: 2_000, response: 10_000, idle: 60_000 },
       retry: { attempts: 1, budget: 0.2 },
-      breaker: { failures: 5, cooldown: 10_000 },
+      breaker: { failures: 5, cooldown: 10_000, maxEjected: 0.5, slowStart: 10_000 },
     })
   })
 

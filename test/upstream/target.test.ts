@@ -219,3 +219,77 @@ describe('a new configuration', { concurrency: true, timeout: 30_000 }, () => {
     assert.notEqual(orders!.targets[0]!.state, reports!.targets[0]!.state)
   })
 })
+
+describe('targets that are taken out for what they answer', { concurrency: true, timeout: 30_000 }, () => {
+  const breaker = { failures: 1, cooldown: '60s' } as const
+
+  async function threeSick(t: TestContext, maxEjected: number) {
+    const asked = [0, 0, 0]
+    const backends = await Promise.all(
+      asked.map((_, index) =>
+        httpBackend(t, (_req, res) => {
+          asked[index]! += 1
+          res.writeHead(index === 2 ? 200 : 503).end()
+        }),
+      ),
+    )
+    const upstream = upstreamTo(t, { targets: backends.map(({ url }) => url), breaker: { ...breaker, maxEjected } })
+    const gateway = await gatewayTo(t, upstream)
+    for (let i = 0; i < 30; i++) await ask(gateway.port)
+    return { asked, upstream }
+  }
+
+  test('are no more than the part that may be out', async (t) => {
+    const { asked } = await threeSick(t, 0.5)
+    assert.ok(asked[0]! >= 8 && asked[1]! >= 8, `two of three are more than half: ${asked}`)
+  })
+
+  test('are all of them where they may be', async (t) => {
+    const { asked, upstream } = await threeSick(t, 0.7)
+    assert.deepEqual(asked, [1, 1, 28])
+    assert.deepEqual(
+      upstream.describe().map(({ requests, failures }) => [requests, failures]),
+      [
+        [1, 1],
+        [1, 1],
+        [28, 0],
+      ],
+    )
+  })
+})
+
+test('a target that comes back gets its share of requests little by little, as long as its slow start lasts', async (t) => {
+  let now = 0
+  let sick = true
+  const asked = [0, 0]
+  const [one, other] = await Promise.all([
+    httpBackend(t, (_req, res) => {
+      asked[0]! += 1
+      res.writeHead(sick ? 503 : 200).end()
+    }),
+    httpBackend(t, (_req, res) => {
+      asked[1]! += 1
+      res.end()
+    }),
+  ])
+  const settings = {
+    targets: [one!.url, other!.url],
+    breaker: { failures: 1, cooldown: '1s', slowStart: '100s' },
+  }
+  const upstream = upstreamTo(t, settings, undefined, () => now)
+  const gateway = await gatewayTo(t, upstream)
+  for (let i = 0; i < 4; i++) await ask(gateway.port)
+  sick = false
+  now = 1_500
+  while (upstream.describe()[0]!.breaker !== 'closed') await ask(gateway.port)
+  const shareAfter = async (milliseconds: number) => {
+    now = 1_500 + milliseconds
+    asked.fill(0)
+    for (let i = 0; i < 40; i++) await ask(gateway.port)
+    return asked[0]! / 40
+  }
+  assert.ok((await shareAfter(0)) <= 0.15)
+  const half = await shareAfter(50_000)
+  assert.ok(half > 0.25 && half < 0.4, String(half))
+  assert.equal(await shareAfter(100_000), 0.5)
+})

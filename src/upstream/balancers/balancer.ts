@@ -4,6 +4,8 @@ import type { Target } from '../target.ts'
 export interface Affinity {
   /** Subject of the caller; absent for guests. */
   readonly caller?: string | undefined
+  /** Roles of the caller. */
+  readonly roles?: readonly string[] | undefined
   /** Address of the client. */
   readonly client?: string | undefined
   /** A request header field by lower-case name. */

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { defineKind } from '../../kind.ts'
 import type { Target } from '../target.ts'
 import type { Affinity, Balancer, BalancerTools } from './balancer.ts'
+import { fnv, mix } from './digest.ts'
 
 const by = z.union(
   [
@@ -48,7 +49,7 @@ export const hash = defineKind({
       for (const target of candidates) {
         // The draw of each target lies between 0 and 1; -weight / ln(draw) makes the highest one fall by weight.
         const draw = (mix(digest ^ seed(target)) + 1) / 4_294_967_297
-        const score = -target.weight / Math.log(draw)
+        const score = (-target.weight * target.state.share) / Math.log(draw)
         if (score > highest) {
           highest = score
           chosen = target
@@ -76,19 +77,4 @@ function cookie(field: string | undefined, name: string): string | undefined {
     if (equals > 0 && pair.slice(0, equals).trim() === name) return pair.slice(equals + 1).trim()
   }
   return undefined
-}
-
-/** FNV-1a, 32 bits. */
-function fnv(text: string): number {
-  let value = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193)
-  return value >>> 0
-}
-
-/** The finaliser of MurmurHash3: every bit of the input decides about every bit of the result. */
-function mix(value: number): number {
-  let bits = value
-  bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)
-  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35)
-  return (bits ^ (bits >>> 16)) >>> 0
 }
