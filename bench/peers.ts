@@ -61,7 +61,7 @@ export const peers = {
         file,
         `global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode http
   timeout connect 5s
