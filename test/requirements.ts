@@ -9,11 +9,11 @@ import { delimiter, join } from 'node:path'
 const programs = {
   chromium: { commands: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium', for: 'test' },
   redis: { commands: ['redis-server'], package: 'redis-server', for: 'test' },
-  nginx: { commands: ['nginx'], package: 'nginx-light', for: 'bench' },
-  haproxy: { commands: ['haproxy'], package: 'haproxy', for: 'bench' },
+  nginx: { commands: ['nginx'], package: 'nginx-light', for: 'both' },
+  haproxy: { commands: ['haproxy'], package: 'haproxy', for: 'both' },
   caddy: { commands: ['caddy'], package: 'caddy', for: 'bench' },
   wrk: { commands: ['wrk'], package: 'wrk', for: 'bench' },
-} as const satisfies Record<string, { commands: readonly string[]; package: string; for: 'test' | 'bench' }>
+} as const satisfies Record<string, { commands: readonly string[]; package: string; for: 'test' | 'bench' | 'both' }>
 
 export type Program = keyof typeof programs
 
@@ -47,7 +47,8 @@ export function skipWithout(program: Program): string | false {
  * `say` receives one line for each thing a person should know.
  */
 export function ensurePrograms(purpose: 'test' | 'bench', say: (line: string) => void): Program[] {
-  const needed = (Object.keys(programs) as Program[]).filter((program) => programs[program].for === purpose)
+  const wanted = purpose === 'bench' ? ['bench', 'both'] : ['test', 'both']
+  const needed = (Object.keys(programs) as Program[]).filter((program) => wanted.includes(programs[program].for))
   const absent = () => needed.filter((program) => !programPath(program))
   if (absent().length > 0 && process.getuid?.() === 0 && isExecutable('/usr/bin/apt-get')) {
     const packages = absent().map((program) => programs[program].package)
