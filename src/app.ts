@@ -40,6 +40,9 @@ export interface AppTools extends Tools {
   readonly metrics: Metrics
   /** Where refusals are kept to be explained. */
   readonly decisions: Decisions
+  /** Whether the process is about to end. */
+  readonly leaving: () => boolean
+  readonly limits: { readonly fields: number; readonly url: number }
 }
 
 /**
@@ -48,7 +51,7 @@ export interface AppTools extends Tools {
  * The chain never changes while the process lives; the gateway it asks is swapped whole. A step that has nothing to do
  * on the way back returns `next()` instead of awaiting it.
  */
-export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa<State> {
+export function createApp({ live, metrics, decisions, leaving, limits, log, now }: AppTools): Koa<State> {
   const app = new Application()
   const requestIds = createRequestIds(randomBytes)
   const trace = createTracing(randomBytes)
@@ -74,9 +77,9 @@ export function createApp({ live, metrics, decisions, log, now }: AppTools): Koa
   app.use(observe(log, metrics)) //            one line and one measurement, when the answer has ended
   app.use(answerProblems(log, kept)) //        what is thrown below, as application/problem+json
   app.use(pin(live)) //                        which revision of services.json?
-  app.use(readHead(requestIds)) //             400 what can be read in two ways; one canonical head for all below
+  app.use(readHead(requestIds, limits)) //     400 what can be read in two ways; one canonical head for all below
   app.use(cors()) //                           whose scripts may read the answer? 204 to preflights
-  app.use(ownEndpoints()) //                   the documentation, the issuer, liveness
+  app.use(ownEndpoints(leaving)) //            the documentation, the issuer, liveness
   app.use(compose(alone)) //                   several services at once? each part as if it came alone
   app.use(route()) //                          which row of the table? 404, 405
   app.use(throttle('clients')) //              how often, by address? 429

@@ -1,5 +1,5 @@
 import { introspectionIssuer, oidcIssuer, secretIssuer } from './authentication/issuers.ts'
-import { embedded } from './issuer/issuer.ts'
+import { embedded } from './issuer/embedded.ts'
 import { clientCredentials } from './propagation/client-credentials.ts'
 import { exchange } from './propagation/exchange.ts'
 import { gatewayJwt } from './propagation/gateway-jwt.ts'
@@ -7,7 +7,7 @@ import { none } from './propagation/none.ts'
 import { passthrough } from './propagation/passthrough.ts'
 import { fixed } from './propagation/static.ts'
 import { memory } from './store/memory.ts'
-import { redis } from './store/redis.ts'
+import { redis } from './store/redis-settings.ts'
 import { sqliteStore } from './store/sqlite.ts'
 
 /**

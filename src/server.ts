@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { ListenerLimits } from './config/schema.ts'
 import { serverOptions } from './http/guard.ts'
 import { Problem } from './http/problem.ts'
 import { answerParserError, parserProblem } from './http/refusal.ts'
@@ -24,6 +26,7 @@ export interface ListenOptions {
   readonly variable: string
   /** Whether WebSockets may be opened; otherwise `Upgrade` is ignored (RFC 9110 §7.8). */
   readonly upgrades: boolean
+  readonly limits: ListenerLimits
   readonly log: Log
 }
 
@@ -37,15 +40,25 @@ export class Listener {
   /** Node neither counts nor closes these any more. */
   readonly #upgraded = new Set<Socket>()
   #handler: Handler = starting
-  #draining = false
+  #leaving = false
+  readonly #log: Log
+  readonly #most: number
+  #connections = 0
+  /** Connections beyond the limit: what they ask is answered with 503. */
+  readonly #surplus = new WeakSet<Socket>()
+  #full = false
+  #onSurplus: () => void = () => {}
 
-  private constructor(server: Server, log: Log) {
+  private constructor(server: Server, most: number, log: Log) {
     this.#server = server
+    this.#most = most
+    this.#log = log
+    server.on('connection', (socket) => this.#count(socket))
     const handle: Handler = (req, res) => {
       this.#open.add(res)
       // RFC 9112 §9.6: a connection that will be closed after this answer says so.
-      if (this.#draining) res.shouldKeepAlive = false
-      return this.#handler(req, res)
+      if (this.#leaving) res.shouldKeepAlive = false
+      return this.#surplus.has(req.socket) ? crowded(req, res) : this.#handler(req, res)
     }
     server.on('request', handle)
     // Otherwise Node says `100 Continue`, or 417, before anybody has looked at the request.
@@ -71,11 +84,16 @@ export class Listener {
     server.on('error', (error) => log.error({ err: error }, 'the listener failed'))
   }
 
-  static async listen({ host, port, variable, upgrades, log }: ListenOptions): Promise<Listener> {
-    const server = createServer({ ...serverOptions, ...(!upgrades && { shouldUpgradeCallback: () => false }) })
+  static async listen({ host, port, variable, upgrades, limits, log }: ListenOptions): Promise<Listener> {
+    const server = createServer({
+      ...serverOptions,
+      maxHeaderSize: limits.head,
+      headersTimeout: limits.headTimeout,
+      ...(!upgrades && { shouldUpgradeCallback: () => false }),
+    })
     server.maxHeadersCount = 0 // the guard counts; Node would drop the rest without a word
     server.requestTimeout = 0 // uploads are watched for silence, not for length (upstream/upload.ts)
-    server.keepAliveTimeout = 65_000 // longer than the load balancers in front usually wait
+    server.keepAliveTimeout = limits.keepAlive
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen({ host, port, backlog: 1_024 }, () => {
@@ -85,21 +103,62 @@ export class Listener {
     }).catch((cause: NodeJS.ErrnoException) => {
       throw new CannotListen(explain(cause, host, port, variable), { cause })
     })
-    return new Listener(server, log)
+    const possible = connectionsPossible()
+    if (possible < limits.connections)
+      log.warn({ possible, wanted: limits.connections }, 'the system allows too few open files for so many connections')
+    return new Listener(server, Math.min(limits.connections, possible), log)
   }
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port
   }
 
-  serve(handler: Handler): void {
+  /** `onSurplus` is called for every connection beyond the limit. */
+  serve(handler: Handler, onSurplus: () => void = () => {}): void {
     this.#handler = handler
+    this.#onSurplus = onSurplus
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  /**
+   * Beyond the limit the connections that wait for a next request are closed, and new ones are told to come back. There
+   * is room to tell a few; who comes on top of those is cut.
+   */
+  #count(socket: Socket): void {
+    this.#connections += 1
+    socket.once('close', () => {
+      this.#connections -= 1
+      if (!this.#full || this.#connections > this.#most * 0.9) return
+      this.#full = false
+      this.#log.info({ connections: this.#connections }, 'there is room for connections again')
+    })
+    if (this.#connections <= this.#most) return
+    this.#onSurplus()
+    if (!this.#full) {
+      this.#full = true
+      this.#log.warn({ connections: this.#connections }, 'more connections than are taken; further ones get 503')
+      this.#server.closeIdleConnections()
+    }
+    if (this.#connections > this.#most + roomToTell(this.#most)) socket.destroy()
+    else this.#surplus.add(socket)
+  }
+
+  /** From now on every answer closes its connection; new ones are still taken, until `close`. */
+  leave(): void {
+    this.#leaving = true
+    this.#open.closeAfterAnswer()
+  }
+
+  get leaving(): boolean {
+    return this.#leaving
   }
 
   /** Takes no more connections, lets running requests end for at most `grace` milliseconds, then cuts what is left. */
   async close(grace: number): Promise<void> {
-    this.#draining = true
-    this.#open.closeAfterAnswer()
+    this.leave()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const idle = setInterval(() => this.#server.closeIdleConnections(), 50)
     const cut = setTimeout(() => {
@@ -139,10 +198,39 @@ class OpenResponses {
   }
 }
 
+const roomToTell = (most: number) => Math.max(8, Math.ceil(most / 8))
+
+/** What is kept for the store, the log and whatever else is open. */
+const otherFiles = 64
+
+/** A request takes two connections: the client's and the service's. Only Linux says how many open files it allows. */
+function connectionsPossible(): number {
+  try {
+    const files = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+    return files === undefined ? Number.POSITIVE_INFINITY : Math.max(16, Math.floor((Number(files) - otherFiles) / 2))
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
+
 function starting(_req: IncomingMessage, res: ServerResponse): void {
-  const problem = new Problem('starting', 'The gateway has just been started; try again in a moment')
-  res.writeHead(problem.status, { 'Content-Type': 'application/problem+json', 'Retry-After': '1', Connection: 'close' })
-  res.end(JSON.stringify(problem.body('starting')))
+  answerAway(res, new Problem('starting', 'The gateway has just been started; try again in a moment'))
+}
+
+function crowded(_req: IncomingMessage, res: ServerResponse): void {
+  answerAway(res, new Problem('overloaded', 'The gateway has as many connections as it takes; try again in a moment'))
+}
+
+/** No request is looked at and no connection kept. */
+function answerAway(res: ServerResponse, problem: Problem): void {
+  const body = JSON.stringify(problem.body('unread'))
+  res.writeHead(problem.status, {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': Buffer.byteLength(body),
+    'Retry-After': '1',
+    Connection: 'close',
+  })
+  res.end(body)
 }
 
 function explain({ code, message }: NodeJS.ErrnoException, host: string, port: number, variable: string): string {

@@ -10,11 +10,14 @@ import { guardAdmin } from './guard.ts'
 import { issuerKeyEndpoints } from './issuer-keys.ts'
 import { type KeyTools, keyEndpoints } from './keys.ts'
 import { type AdminPage, pageEndpoints } from './page.ts'
+import type { Peers } from './peers.ts'
 import { personaEndpoints } from './personas.ts'
 
 export interface AdminTools extends ExplainEndpointTools, KeyTools {
   readonly metrics: Metrics
   readonly log: Log
+  /** Whose knowledge is added to this process's own. */
+  readonly peers: Peers
   /** Where the admin port listens: a host that it may be called by. */
   readonly host: string
   readonly page: AdminPage
@@ -25,16 +28,20 @@ export interface AdminTools extends ExplainEndpointTools, KeyTools {
  * and who holds a key.
  */
 export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools): Koa {
-  const { live } = tools
+  const { live, peers } = tools
   if (!/^(?:localhost|::1|127\..*)$/.test(host))
     log.warn({ host }, 'the admin port asks nobody who they are; see to it that only operators can reach it')
   const app = new Koa()
   const router = new Router({ sensitive: true, strict: true, exclusive: true })
 
   pageEndpoints(router, page)
+  peers.answer('metrics', () => {
+    measureDrift(live.current, metrics)
+    return metrics.snapshot()
+  })
   router.get('/metrics', async (ctx) => {
     measureDrift(live.current, metrics)
-    const { type, text } = await metrics.render()
+    const { type, text } = await metrics.render(await peers.ask('metrics'))
     ctx.set('Content-Type', type)
     ctx.body = text
   })

@@ -10,11 +10,13 @@ import type { Live } from '../gateway/live.ts'
 import { Problem } from '../http/problem.ts'
 import { createTracing } from '../http/trace-context.ts'
 import { createVia } from '../http/via.ts'
+import type { Peers } from './peers.ts'
 import { readJson } from './read-json.ts'
 
 export interface ExplainEndpointTools {
   readonly live: Live<Gateway>
   readonly decisions: Decisions
+  readonly peers: Peers
   /** Milliseconds since the epoch. */
   readonly now: () => number
 }
@@ -26,7 +28,7 @@ const inspection = z.strictObject({
 const longestList = 100
 
 /** `/explain`: what would be done with a request. `/inspect`: what each scheme says of a token. `/decisions`: past refusals. */
-export function explainEndpoints(router: Router, { live, decisions, now }: ExplainEndpointTools): void {
+export function explainEndpoints(router: Router, { live, decisions, peers, now }: ExplainEndpointTools): void {
   const explain = createExplain({
     now,
     counting: true,
@@ -56,17 +58,25 @@ export function explainEndpoints(router: Router, { live, decisions, now }: Expla
     }
   })
 
-  router.get('/decisions', async (ctx) => {
-    const own = decisions
+  const latest = () =>
+    decisions
       .list()
       .slice(0, longestList)
       .map(({ id, explanation }) => lineOf(id, explanation))
-    const others = (await decisions.archive?.list()) ?? []
-    ctx.body = { decisions: latestOf([...own, ...others]).slice(0, longestList) }
+  peers.answer('decisions', latest)
+  peers.answer('decision', (id) => decisions.find(id))
+
+  router.get('/decisions', async (ctx) => {
+    const archived = (await decisions.archive?.list()) ?? []
+    const others = (await peers.ask('decisions')).flat()
+    ctx.body = { decisions: latestOf([...latest(), ...others, ...archived]).slice(0, longestList) }
   })
   router.get('/decisions/:id', async (ctx) => {
     const id = ctx.params['id']!
-    const explanation = decisions.find(id) ?? (await decisions.archive?.find(id))
+    const explanation =
+      decisions.find(id) ??
+      (await peers.ask('decision', id)).find((found) => found !== undefined) ??
+      (await decisions.archive?.find(id))
     if (!explanation)
       throw new Problem('not-found', 'No refusal of this id is kept: the last 1,000 answers of 401, 403 and 429 are')
     ctx.body = explanation

@@ -1,5 +1,4 @@
 import { isUtf8 } from 'node:buffer'
-import got from 'got'
 import { withoutSecrets } from '../http/query.ts'
 
 /** What the gateway asks an issuer for: a key set, its metadata, or whether a token is active. */
@@ -39,6 +38,8 @@ const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i
 export const fetchJson: FetchJson = async function fetchJson({ url, form, headers, timeout = 3_000 }) {
   const fail: Fail = (complaint, cause, status) =>
     new FetchFailed(url, complaint, { cause, ...(status !== undefined && { status }) })
+  // Read with the first request: who asks nobody needs none of it.
+  const { default: got } = await import('got')
   const stream = got.stream(url, {
     method: form ? 'POST' : 'GET',
     ...(form && { form }),

@@ -140,6 +140,8 @@ export function createKeyStore(
   const loading = new Map<string, Promise<Known | undefined>>()
   const used = new Map<string, number>()
   let secret: KeyObject | undefined = pepper === undefined ? undefined : pepperOf(pepper)
+  /** Whether the store may hold another pepper than ours, or none: it may have come back empty. */
+  let doubtful = pepper === undefined
   /** Counts what was heard: what was read before it and arrives after it is not kept. */
   let epoch = 0
   let flushing: NodeJS.Timeout | undefined
@@ -147,7 +149,10 @@ export function createKeyStore(
   const unsubscribe = store.subscribe(
     channel,
     (message) => forget(typeof message === 'string' ? message : undefined),
-    () => forget(),
+    () => {
+      forget()
+      doubtful = pepper === undefined
+    },
   )
 
   function forget(id?: string): void {
@@ -187,7 +192,7 @@ export function createKeyStore(
 
   async function findLater(id: string, text: string): Promise<KeyVerdict> {
     const candidate = await load(id)
-    return candidate ? judge(candidate, id, text, secret ?? (await ensurePepper())) : unknown
+    return candidate ? judge(candidate, id, text, await ensurePepper()) : unknown
   }
 
   /** Whether the text is the key of this id; only the holder of the secret learns that it is revoked. */
@@ -229,11 +234,13 @@ export function createKeyStore(
   }
 
   async function ensurePepper(): Promise<KeyObject> {
-    if (secret) return secret
-    // Whoever comes first makes it; everybody else reads what was made.
-    await store.create(secrets, 'current', Buffer.from(random(32)).toString('base64'))
+    if (secret && !doubtful) return secret
+    // Whoever comes first makes it, or gives back to the store what it had; everybody else reads what is there.
+    const ours = secret?.export() ?? Buffer.from(random(32))
+    await store.create(secrets, 'current', ours.toString('base64'))
     const entry = await store.get<string>(secrets, 'current')
-    secret ??= pepperOf(Buffer.from(entry!.value, 'base64'))
+    secret = pepperOf(Buffer.from(entry!.value, 'base64'))
+    doubtful = false
     return secret
   }
 
@@ -263,6 +270,8 @@ export function createKeyStore(
 
   async function add(input: NewKey): Promise<CreatedKey> {
     const { owner: subject, ...rest } = newKey.parse(input)
+    // What is made now must be known to those that start later.
+    doubtful = pepper === undefined
     const key = await ensurePepper()
     for (;;) {
       const id = base62(random, idLength)

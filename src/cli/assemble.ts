@@ -17,7 +17,6 @@ import type { Store } from '../store/store.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import type { Limiters } from '../throttling/limiter.ts'
 import { createLocalLimiters } from '../throttling/local-limiters.ts'
-import { connectRedisLimiters } from '../throttling/redis-limiters.ts'
 import type { Tools } from '../tools.ts'
 import type { TunnelEnd } from '../upstream/tunnel.ts'
 import { createUpstreams } from '../upstream/upstream.ts'
@@ -54,7 +53,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
   }
   try {
     const tools = { now, log }
-    const store: Store = build(stores, ephemeral ? { type: 'memory' } : definition.store, tools)
+    const store: Store = await build(stores, ephemeral ? { type: 'memory' } : definition.store, tools)
     opened.push(() => store.close())
     const press = createPress({ thread }, tools)
     opened.push(() => press.close())
@@ -68,7 +67,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
     opened.push(() => upstreams.close())
 
     const metrics = createMetrics()
-    const limiters = openLimiters(ephemeral ? { type: 'memory' } : definition.store, { ...tools, store, metrics })
+    const limiters = await openLimiters(ephemeral ? { type: 'memory' } : definition.store, { ...tools, store, metrics })
     opened.push(() => limiters.close())
     const publicUrl = publicUrlOf(definition, port)
     const gatewayTools: GatewayTools = {
@@ -132,13 +131,14 @@ function fateOf(
 }
 
 /** Requests are counted where everything else is shared, so that several gateways count together. */
-function openLimiters(
+async function openLimiters(
   settings: Definition['store'],
   { metrics, store, log, now }: Tools & { readonly metrics: Metrics; readonly store: Store },
-): Limiters {
+): Promise<Limiters> {
   if (settings.type !== 'redis')
     return createLocalLimiters({ store, log, now, onAlone: () => metrics.alarm('quotas-counted-alone', 'store') })
   const { url, prefix, localShare } = settings
+  const { connectRedisLimiters } = await import('../throttling/redis-limiters.ts')
   const onInsurance = () => metrics.alarm('rates-counted-alone', 'redis')
   return connectRedisLimiters(url, { prefix, localShare, log, now, onInsurance })
 }

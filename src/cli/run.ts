@@ -1,37 +1,21 @@
 import { parseArgs } from 'node:util'
-import { InvalidConfiguration } from '../config/load.ts'
-import { IssuerRefused } from '../issuer/issuer.ts'
-import { InvalidUsers } from '../issuer/users.ts'
-import { StoreUnavailable } from '../store/store.ts'
-import { bench } from './bench.ts'
-import { check } from './check.ts'
 import { type Command, type ExitCode, type Terminal, UsageError } from './command.ts'
-import { docs } from './docs.ts'
-import { drift } from './drift.ts'
-import { explain } from './explain.ts'
-import { init } from './init.ts'
-import { issuerKeys } from './issuer-keys.ts'
-import { keys } from './keys.ts'
-import { matrix } from './matrix.ts'
-import { revocations } from './revocations.ts'
-import { routes } from './routes.ts'
-import { startCommand } from './start.ts'
-import { users } from './users.ts'
 
-const commands: Readonly<Record<string, Command>> = {
-  start: startCommand,
-  init,
-  check,
-  routes,
-  docs,
-  drift,
-  explain,
-  matrix,
-  keys,
-  revocations,
-  'issuer-keys': issuerKeys,
-  users,
-  bench,
+/** Read when they are called: most need a fraction of what is here, and the one that watches workers hardly anything. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  start: async () => (await import('./start-command.ts')).startCommand,
+  init: async () => (await import('./init.ts')).init,
+  check: async () => (await import('./check.ts')).check,
+  routes: async () => (await import('./routes.ts')).routes,
+  docs: async () => (await import('./docs.ts')).docs,
+  drift: async () => (await import('./drift.ts')).drift,
+  explain: async () => (await import('./explain.ts')).explain,
+  matrix: async () => (await import('./matrix.ts')).matrix,
+  keys: async () => (await import('./keys.ts')).keys,
+  revocations: async () => (await import('./revocations.ts')).revocations,
+  'issuer-keys': async () => (await import('./issuer-keys.ts')).issuerKeys,
+  users: async () => (await import('./users.ts')).users,
+  bench: async () => (await import('./bench.ts')).bench,
 }
 
 /** The command line. Returns the exit code; never throws for what somebody typed or wrote into services.json. */
@@ -57,9 +41,9 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
       return token.value === undefined ? [token.rawName] : [`${token.rawName}=${token.value}`]
     })
     const [name, ...others] = rest
-    const command = name === undefined ? undefined : commands[name]
+    const command = name === undefined || !Object.hasOwn(commands, name) ? undefined : await commands[name]!()
     if (values.help || name === undefined || name === 'help') {
-      terminal.out(command ? help(command) : overview())
+      terminal.out(command ? help(command) : await overview())
       return name === undefined && !values.help ? 2 : 0
     }
     if (!command) throw new UsageError(`there is no command "${name}"`)
@@ -67,17 +51,16 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     return await command.run(others, { config: values.config, json }, terminal)
   } catch (error) {
     if (error instanceof UsageError) {
-      terminal.err(`sallyport: ${error.message}\n\n${overview()}`)
+      terminal.err(`sallyport: ${error.message}\n\n${await overview()}`)
       return 2
     }
-    if (error instanceof InvalidConfiguration) {
-      if (json) terminal.out(JSON.stringify({ file: error.file, mistakes: error.mistakes }))
-      else terminal.err(error.message)
+    const { InvalidConfiguration, isForOperator } = await import('./refusals.ts')
+    if (json && error instanceof InvalidConfiguration) {
+      terminal.out(JSON.stringify({ file: error.file, mistakes: error.mistakes }))
       return 1
     }
-    // What an operator mends outside services.json: no stack says more than the message.
-    if (error instanceof InvalidUsers || error instanceof IssuerRefused || error instanceof StoreUnavailable) {
-      terminal.err(`sallyport: ${error.message}`)
+    if (isForOperator(error)) {
+      terminal.err(error instanceof InvalidConfiguration ? error.message : `sallyport: ${error.message}`)
       return 1
     }
     throw error
@@ -88,8 +71,8 @@ function help({ usage, summary, details }: Command): string {
   return [`sallyport ${usage}`, '', summary, ...(details ? ['', ...details.map((line) => `  ${line}`)] : [])].join('\n')
 }
 
-function overview(): string {
-  const rows = Object.values(commands).map(({ usage, summary }) => ({ usage, summary }))
+async function overview(): Promise<string> {
+  const rows = await Promise.all(Object.values(commands).map((read) => read()))
   const width = Math.max(...rows.map(({ usage }) => usage.length))
   return [
     'usage: sallyport <command> [--config services.json] [--json]',

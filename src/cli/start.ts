@@ -2,6 +2,7 @@ import { watch } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { createAdmin } from '../admin/admin.ts'
 import { readAdminPage } from '../admin/page.ts'
+import { alone, type Peers } from '../admin/peers.ts'
 import { createApp } from '../app.ts'
 import { type Environment, InvalidConfiguration, loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
@@ -9,12 +10,11 @@ import { createDecisionArchive } from '../gateway/decision-archive.ts'
 import { createDecisions } from '../gateway/decisions.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
-import { CannotListen, Listener } from '../server.ts'
-import { StoreUnavailable } from '../store/store.ts'
+import { Listener } from '../server.ts'
+import { CannotShare, StoreUnavailable } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { assemble, hostInUrl } from './assemble.ts'
-import { type Command, UsageError } from './command.ts'
 
 export interface StartOptions {
   /** Path of services.json. */
@@ -23,6 +23,8 @@ export interface StartOptions {
   readonly log?: Log
   /** Milliseconds since the epoch. */
   readonly now?: () => number
+  /** The other processes that serve the same ports; none by default. */
+  readonly peers?: Peers
 }
 
 export interface RunningGateway {
@@ -38,6 +40,12 @@ export interface RunningGateway {
   refreshDocuments(): Promise<void>
   /** Lets running requests end for as long as `gateway.shutdown` says, then closes everything. */
   close(): Promise<void>
+  /** Says for `gateway.notice` that it goes, to load balancers by `/readyz` and to clients by closing, then closes. */
+  retire(): Promise<void>
+  /** Connections of clients that stand. */
+  readonly connections: number
+  /** Milliseconds that `retire` takes at most. */
+  readonly patience: number
 }
 
 /**
@@ -45,17 +53,25 @@ export interface RunningGateway {
  * fails. Rejects with `InvalidConfiguration` or `CannotListen` for what an operator can mend.
  */
 export async function start(options: StartOptions): Promise<RunningGateway> {
-  const { config, environment, log = createLogger(environment['LOG_LEVEL']), now = Date.now } = options
+  const { config, environment, now = Date.now, peers = alone } = options
+  const logger = options.log ? undefined : createLogger(environment['LOG_LEVEL'], peers.number)
+  const log = options.log ?? logger!
+  const lost = logger?.lost
   const opened: (() => unknown)[] = []
   const closeAll = async () => {
     for (const close of opened.splice(0).reverse()) await close()
   }
   try {
     const definition = await loadDefinition(config, environment)
-    const { listen, admin, shutdown } = definition.gateway
-    const front = await Listener.listen({ ...listen, variable: 'PORT', upgrades: true, log })
+    const { listen, admin, limits, shutdown, notice } = definition.gateway
+    if (peers.count > 0 && definition.store.type === 'memory') {
+      throw new CannotShare(
+        'several workers cannot share the store "memory", which is part of one process: set "store" to sqlite or redis in services.json',
+      )
+    }
+    const front = await Listener.listen({ ...listen, variable: 'PORT', upgrades: true, limits, log })
     opened.push(() => front.close(shutdown))
-    const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', upgrades: false, log })
+    const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', upgrades: false, limits, log })
     opened.push(() => back.close(500))
 
     const assembly = await patiently(log, () => assemble(definition, { config, port: front.port, log, now }))
@@ -87,8 +103,12 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
 
     const archive = definition.store.type === 'redis' ? createDecisionArchive({}, assembly) : undefined
     const decisions = createDecisions(archive)
-    back.serve(createAdmin({ ...assembly, decisions, host: admin.host, page: await readAdminPage() }).callback())
-    front.serve(createApp({ live, metrics, decisions, log, now }).callback())
+    back.serve(createAdmin({ ...assembly, decisions, peers, host: admin.host, page: await readAdminPage() }).callback())
+    const leaving = () => front.leaving
+    front.serve(createApp({ live, metrics, decisions, leaving, limits, log, now }).callback(), () =>
+      metrics.alarm('connections-refused', 'clients'),
+    )
+    if (lost) metrics.logLost(lost)
     // Running requests need all of the above, so this comes first. Tunnels would never end by themselves.
     opened.push(() => {
       assembly.upstreams.tunnels.close()
@@ -102,6 +122,15 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
       reload,
       refreshDocuments: () => live.current.documents.refresh(),
       close: closeAll,
+      async retire() {
+        front.leave()
+        await new Promise((resolve) => setTimeout(resolve, notice))
+        await closeAll()
+      },
+      get connections() {
+        return front.connections
+      },
+      patience: notice + shutdown + 1_000,
     }
   } catch (error) {
     await closeAll()
@@ -115,6 +144,7 @@ function unchangeable(before: Definition, after: Definition): readonly string[] 
     ['/store', before.store, after.store],
     ['/gateway/listen', before.gateway.listen, after.gateway.listen],
     ['/gateway/admin', before.gateway.admin, after.gateway.admin],
+    ['/gateway/limits', before.gateway.limits, after.gateway.limits],
     ['/gateway/publicUrl', before.gateway.publicUrl, after.gateway.publicUrl],
   ] as const
   return pairs.filter(([, one, other]) => JSON.stringify(one) !== JSON.stringify(other)).map(([pointer]) => pointer)
@@ -164,41 +194,3 @@ function watchFile(file: string, changed: () => unknown, log: Log): () => void {
     watcher.close()
   }
 }
-
-export const startCommand: Command = {
-  usage: 'start',
-  summary: 'run the gateway',
-  async run(words, { config }, { environment, out, err }) {
-    if (words.length > 0) throw new UsageError(`start takes no "${words[0]}"`)
-    let running: RunningGateway
-    try {
-      running = await start({ config, environment })
-    } catch (error) {
-      if (!(error instanceof CannotListen)) throw error
-      err(`sallyport: ${error.message}`)
-      return 1
-    }
-    out(
-      `Sallyport serves ${running.publicUrl}, its documentation at ${running.publicUrl}/docs; admin at ${running.adminUrl}`,
-    )
-    await stopSignal()
-    await running.close()
-    return 0
-  },
-}
-
-/** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
-export function stopSignal(): Promise<void> {
-  return new Promise((done) => {
-    const stop = () => {
-      for (const signal of signals) {
-        process.off(signal, stop)
-        process.once(signal, () => process.exit(1))
-      }
-      done()
-    }
-    for (const signal of signals) process.once(signal, stop)
-  })
-}
-
-const signals = ['SIGTERM', 'SIGINT'] as const

@@ -28,7 +28,7 @@ export async function withStore(
   const tools = { now: Date.now, log: silent }
   let store: Store | undefined
   try {
-    store = build(stores, definition.store, tools)
+    store = await build(stores, definition.store, tools)
     return await work(store, definition, tools)
   } catch (error) {
     if (!(error instanceof StoreUnavailable)) throw error

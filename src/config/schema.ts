@@ -4,6 +4,7 @@ import { apiKeySettings } from '../authentication/static-keys.ts'
 import { allow } from '../authorization/allow.ts'
 import { cache, memory } from '../caching/settings.ts'
 import { issuers, propagators, stores } from '../catalogue.ts'
+import { longestTarget } from '../http/path.ts'
 import { isWrittenByGateway } from '../http/reserved-fields.ts'
 import { oneOf } from '../kind.ts'
 import { type IdentityFieldName, identityFieldNames } from '../propagation/identity.ts'
@@ -326,6 +327,41 @@ const origin = z
       '"https://app.example" or "http://localhost:3000"; neither "*" nor "null" is taken',
   )
 
+/** A head larger than this is an attack on whoever would accept it. */
+const largestHead = 262_144
+const headSize = size().refine((bytes) => bytes >= 1_024 && bytes <= largestHead, 'a head has room for 1kb to 256kb')
+
+/** What clients may take up before anything is known of them. */
+const listenerLimits = z
+  .strictObject({
+    connections: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(10_000)
+      .describe(
+        'Connections of clients at a time; who comes later is answered with 503. Never more than the open files that ' +
+          'the system allows suffice for. Default: 10000.',
+      ),
+    head: headSize.default(16_384).describe('Request line and header fields together; more is 431. Default: 16kb.'),
+    fields: z.int().min(10).max(1_000).default(100).describe('Header fields of a request; more is 431. Default: 100.'),
+    url: headSize
+      .default(longestTarget)
+      .describe('The request target; more is 414, as is a path above 4kb and a query above 8kb. Default: 12800b.'),
+    headTimeout: duration(600_000)
+      .default(10_000)
+      .describe('Until the head of a request is there; then 408. Default: 10s.'),
+    keepAlive: duration(3_600_000)
+      .default(65_000)
+      .describe(
+        'How long a connection may wait for its next request. Longer than load balancers keep theirs. Default: 65s.',
+      ),
+  })
+  .prefault({})
+  .describe('What clients may take up before anything is known of them; a change takes effect at the next start.')
+
+export type ListenerLimits = z.output<typeof listenerLimits>
+
 const gateway = z.strictObject({
   listen: z
     .strictObject({ host: host.default('127.0.0.1'), port: port().default(8080) })
@@ -384,6 +420,13 @@ const gateway = z.strictObject({
     .prefault({})
     .describe('The published document: its head, and who is shown what.'),
   cache: memory,
+  limits: listenerLimits,
+  notice: duration(300_000)
+    .default(1_000)
+    .describe(
+      'How long after SIGTERM new requests are still answered while /readyz says 503 and every answer closes its ' +
+        'connection, so that load balancers turn away before nobody is there. Default: 1s.',
+    ),
   shutdown: duration()
     .default(15_000)
     .describe('How long running requests may take after SIGTERM before they are cut. Default: 15s.'),

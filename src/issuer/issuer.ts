@@ -2,7 +2,6 @@ import { resolve } from 'node:path'
 import type { Context, Middleware } from 'koa'
 import mount from 'koa-mount'
 import { type errors, type KoaContextWithOIDC, Provider } from 'oidc-provider'
-import { defineKind } from '../kind.ts'
 import type { Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 import { createAccessTokens, type Denylist, type TokenRecord } from './access-tokens.ts'
@@ -15,7 +14,7 @@ import { registerTokenExchange } from './grants/token-exchange.ts'
 import { createLogin } from './login.ts'
 import { createPages } from './pages.ts'
 import { createScopes } from './scopes.ts'
-import { type ClientDefinition, docsClientId, type EmbeddedSettings, embeddedSettings, grantTypes } from './settings.ts'
+import { type ClientDefinition, docsClientId, type EmbeddedSettings, grantTypes, IssuerRefused } from './settings.ts'
 import { createSignIn } from './sign-in.ts'
 import { openSigningKeys, type SigningKeys, type SigningKeysOptions } from './signing-keys.ts'
 import { createSubjects } from './subjects.ts'
@@ -97,20 +96,6 @@ export interface IssuerMetadata {
   readonly grant_types_supported: readonly string[]
   readonly scopes_supported: readonly string[]
 }
-
-/** The settings do not make an issuer that may be started. The message says what would be right. */
-export class IssuerRefused extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'IssuerRefused'
-  }
-}
-
-export const embedded = defineKind({
-  type: 'embedded',
-  settings: embeddedSettings,
-  create: (settings, tools: IssuerTools) => createIssuer(settings, tools),
-})
 
 const mountPath = '/oauth2'
 /** Passwords that are hashed at a time, and that wait for it. */

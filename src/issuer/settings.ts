@@ -156,3 +156,11 @@ export const embeddedSettings = z.strictObject({
 })
 
 export type EmbeddedSettings = z.output<typeof embeddedSettings>
+
+/** The settings do not make an issuer that may be started. The message says what would be right. */
+export class IssuerRefused extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'IssuerRefused'
+  }
+}

@@ -16,14 +16,14 @@ import type { State, Step, StepContext } from './state.ts'
  *
  * @koa/router serves here, and only here: it tries its routes one by one and decodes parameters (docs/decisions).
  */
-export function ownEndpoints(): Step {
+export function ownEndpoints(leaving: () => boolean): Step {
   const router = new Router<State>({ sensitive: true, strict: true, exclusive: true })
 
   router.get('/livez', (ctx) => {
     ctx.set('Cache-Control', 'no-store')
     ctx.body = { status: 'alive' }
   })
-  router.get('/readyz', readiness)
+  router.get('/readyz', (ctx) => readiness(ctx, leaving()))
   router.get('/openapi.json', (ctx) => publishedDocument(ctx, 'json'))
   router.get('/openapi.yaml', (ctx) => publishedDocument(ctx, 'yaml'))
   router.get('/openapi/:file', serviceDocument)
@@ -80,14 +80,15 @@ function isOffered(first: string, { anyScheme, sessions }: Gateway): boolean {
   }
 }
 
-function readiness(ctx: StepContext): void {
-  const { ready, services } = ctx.state.gateway.readiness()
+function readiness(ctx: StepContext, leaving: boolean): void {
+  const { ready: able, services } = ctx.state.gateway.readiness()
+  const ready = able && !leaving
   ctx.status = ready ? 200 : 503
   ctx.set('Cache-Control', 'no-store')
   if (!ready) ctx.set('Retry-After', '1')
   // Anybody may ask, so it says what is missing and not where it stands.
   ctx.body = {
-    status: ready ? 'ready' : 'not-ready',
+    status: ready ? 'ready' : leaving ? 'leaving' : 'not-ready',
     services: services.map(({ name, available, document }) => ({ name, available, document: document.status })),
   }
 }

@@ -10,22 +10,25 @@ import type { Step } from './state.ts'
  * What arrived, guarded and read once: every step below sees this head and never the raw request.
  * Must come before anything asynchronous, because the guard looks at bytes that the parser is about to forget.
  */
-export function readHead(requestId: ReturnType<typeof createRequestIds>): Step {
-  const guard = createGuard()
+export function readHead(
+  requestId: ReturnType<typeof createRequestIds>,
+  { fields, url }: { readonly fields: number; readonly url: number },
+): Step {
+  const guard = createGuard({ fields, target: url })
   return function readHead(ctx, next) {
     const { req, state } = ctx
-    const fields = createFields(req.rawHeaders)
+    const lines = createFields(req.rawHeaders)
     const client = state.gateway.readClient(
       req.socket.remoteAddress,
       (req.socket as TLSSocket).encrypted === true,
-      fields,
+      lines,
     )
-    state.id = requestId(fields, client)
+    state.id = requestId(lines, client)
     state.announced = ['X-Request-ID', state.id]
 
     const refusal = guard(req)
     if (refusal) throw refusal
-    const target = canonicalTarget(req.url!, fields.get('host')?.toLowerCase() ?? '')
+    const target = canonicalTarget(req.url!, lines.get('host')?.toLowerCase() ?? '')
     if (target instanceof Problem) throw target
     state.head = {
       id: state.id,
@@ -33,7 +36,7 @@ export function readHead(requestId: ReturnType<typeof createRequestIds>): Step {
       target: target.query === '' ? target.path : `${target.path}?${target.query}`,
       path: target.path,
       query: target.query,
-      fields,
+      fields: lines,
       client,
     }
     return next()

@@ -2,7 +2,6 @@ import { lookup as systemLookup } from 'node:dns'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
-import got from 'got'
 import { withoutSecrets } from '../http/query.ts'
 import { reachOf } from '../http/special-use.ts'
 
@@ -57,6 +56,8 @@ export async function fetchDocument(url: string, options: FetchOptions = {}): Pr
   parsed.hash = ''
   // One deadline for head and body alike: a backend that drips a byte a second must not hold us.
   const deadline = AbortSignal.timeout(timeout)
+  // Read with the first request: who asks nobody needs none of it.
+  const { default: got } = await import('got')
   const stream = got.stream(parsed, {
     dnsLookup: guardedLookup(trusted, options.lookup ?? systemLookup) as never,
     headers: {

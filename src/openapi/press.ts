@@ -6,14 +6,7 @@ import type { Change } from './changes.ts'
 import type { DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, ServiceSource, Staleness } from './document.ts'
 import type { Answer, Order } from './press-thread.ts'
-import {
-  createPressWork,
-  type PublishAnswer,
-  type PublishOrder,
-  type ReadAnswer,
-  type ReadOrder,
-  type ViewOrder,
-} from './press-work.ts'
+import type { PressWork, PublishAnswer, PublishOrder, ReadAnswer, ReadOrder, ViewOrder } from './press-work.ts'
 import type { PublishSettings } from './publish.ts'
 import type { DocumentName, Selection } from './view.ts'
 
@@ -150,8 +143,22 @@ function shared(
 }
 
 function createInPlace(): Workshop {
-  const work = createPressWork()
-  return { ...work, close: async () => {} }
+  // Read when it is needed: all that the work takes is the thread's otherwise.
+  let work: Promise<PressWork> | undefined
+  const begun = () => {
+    work ??= import('./press-work.ts').then(({ createPressWork }) => createPressWork())
+    return work
+  }
+  return {
+    read: async (handle, order) => (await begun()).read(handle, order),
+    release: (handle) => void work?.then((shop) => shop.release(handle)),
+    contract: async (handle, index) => (await begun()).contract(handle, index),
+    publish: async (order) => (await begun()).publish(order),
+    view: async (order) => (await begun()).view(order),
+    shape: async (handle) => (await begun()).shape(handle),
+    compare: async (handle, shape) => (await begun()).compare(handle, shape),
+    close: async () => {},
+  }
 }
 
 const defaults = { patience: 20_000, memory: 1_500 } as const

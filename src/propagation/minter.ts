@@ -34,6 +34,14 @@ export async function createMinter(publicUrl: string, store: Store, now: () => n
   const kid = await calculateJwkThumbprint(jwk as Parameters<typeof calculateJwkThumbprint>[0])
   const header = encode({ alg: 'ES256', typ: 'JWT', kid })
   const issuer = `${publicUrl}/.well-known/gateway`
+  // A store that came back empty gets the key back, before an instance that starts later makes another.
+  const kept = privateKey.export({ format: 'jwk' }) as Json
+  store.subscribe(
+    collection,
+    () => {},
+    // Out again already: then there is a next time.
+    () => void store.create(collection, current, kept).catch(() => {}),
+  )
   return {
     issuer,
     keys: { keys: [{ ...jwk, kid, use: 'sig', alg: 'ES256' }] },

@@ -59,3 +59,11 @@ export class StoreUnavailable extends Error {
     this.name = 'StoreUnavailable'
   }
 }
+
+/** Several processes were to share a store that is one process's own. */
+export class CannotShare extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'CannotShare'
+  }
+}

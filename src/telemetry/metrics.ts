@@ -1,13 +1,26 @@
-import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import {
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  type Metric,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from 'prom-client'
 import { RequestDurations } from './durations.ts'
+
+/** Everything that one process has counted, as JSON. */
+export type Snapshot = readonly MetricObjectWithValues<MetricValue<string>>[]
 
 /**
  * What Prometheus reads on the admin port. Labels come from services.json and from fixed tables only, never from a
  * request, so that no client can grow the number of series.
  */
 export interface Metrics {
-  /** The exposition text and its media type. */
-  render(): Promise<{ readonly type: string; readonly text: string }>
+  /** The exposition text and its media type, with what `others` have counted added. */
+  render(others?: readonly Snapshot[]): Promise<{ readonly type: string; readonly text: string }>
+  snapshot(): Promise<Snapshot>
   /** One answered request. `service` is empty for the gateway's own endpoints. */
   request(service: string, method: string, status: number, seconds: number): void
   /** One exchange that failed: who is to blame and how far it had come. */
@@ -33,6 +46,8 @@ export interface Metrics {
   /** Something that is worth an alarm when it counts up, such as a key set that cannot be fetched. */
   alarm(kind: string, name: string): void
   inFlight(change: 1 | -1): void
+  /** Counts the log lines that could not be written; `lost` says how many there have been. */
+  logLost(lost: () => number): void
   /** Asked for each time the metrics are read: what counts and changes beside them. */
   watchServices(read: () => readonly ServiceSample[]): void
 }
@@ -101,17 +116,21 @@ export function createMetrics(): Metrics {
   const configuredAt = new Gauge({
     name: 'sallyport_config_loaded_timestamp_seconds',
     help: 'When the configuration in use took effect.',
+    // Of several processes: the one that is furthest behind.
+    aggregator: 'min',
     registers,
   })
   const stale = new Gauge({
     name: 'sallyport_config_stale',
     help: '1 while services.json on disk is broken and an older configuration serves.',
+    aggregator: 'max',
     registers,
   })
   const documents = new Gauge({
     name: 'sallyport_document_stale',
     help: "1 while a service's OpenAPI document is the last good copy or missing.",
     labelNames: ['service'],
+    aggregator: 'max',
     registers,
   })
   const drifts = new Gauge({
@@ -136,6 +155,8 @@ export function createMetrics(): Metrics {
       this.set(inFlight)
     },
   })
+  const processes = new Gauge({ name: 'sallyport_processes', help: 'Processes that serve.', registers })
+  processes.set(1)
   stale.set(0)
 
   let services: () => readonly ServiceSample[] = () => []
@@ -220,9 +241,12 @@ export function createMetrics(): Metrics {
   )
 
   return {
-    async render() {
-      return { type: registry.contentType, text: await registry.metrics() }
+    async render(others = []) {
+      if (others.length === 0) return { type: registry.contentType, text: await registry.metrics() }
+      const all = [await registry.getMetricsAsJSON(), ...others]
+      return { type: registry.contentType, text: await AggregatorRegistry.aggregate(all as object[]).metrics() }
     },
+    snapshot: () => registry.getMetricsAsJSON(),
     request: (service, method, status, duration) =>
       durations.observe(service, methods.has(method) ? method : 'other', status, duration),
     exchangeFailed: (service, who, stage) => failures.inc({ service, who, stage }),
@@ -236,6 +260,19 @@ export function createMetrics(): Metrics {
     documentStale: (service, old) => documents.set({ service }, old ? 1 : 0),
     drift: (service, kind, count) => drifts.set({ service, kind }, count),
     alarm: (kind, name) => alarms.inc({ kind, name }),
+    logLost(lost) {
+      let told = 0
+      new Counter({
+        name: 'sallyport_log_lines_lost_total',
+        help: 'Lines of the log that could not be written: its reader is too slow, or the disk is full.',
+        registers,
+        collect() {
+          const now = lost()
+          this.inc(now - told)
+          told = now
+        },
+      })
+    },
     inFlight(change) {
       inFlight += change
     },

@@ -50,6 +50,9 @@ const ours = new Set([
   'ReferenceError',
 ])
 
+/** No connection could be made because this machine has none left: the service is not to blame. */
+const exhausted = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
+
 /** Reads the error of an attempt that failed at `stage`. */
 export function classify(error: Error & { readonly code?: unknown }, stage: Stage): ProblemCode {
   if (error instanceof Problem) return error.code
@@ -57,6 +60,7 @@ export function classify(error: Error & { readonly code?: unknown }, stage: Stag
   // A code is what the outside has; an error without one comes from our own lines.
   const code = typeof error.code === 'string' ? error.code : error.name
   if (ours.has(code)) return 'internal-error'
+  if (stage === 'connect' && exhausted.has(code)) return 'overloaded'
   if (stage === 'connect')
     return code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT' ? 'upstream-timeout' : 'upstream-unreachable'
   // undici says this of any head that is wrong and announces content.

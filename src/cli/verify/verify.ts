@@ -204,8 +204,17 @@ async function openFront({ live, metrics }: Assembly, now: () => number): Promis
       else early.set(line.id, line)
     },
   }
-  const front = await Listener.listen({ host: '127.0.0.1', port: 0, variable: 'PORT', upgrades: false, log: silent })
-  front.serve(createApp({ live, metrics, decisions: createDecisions(), log, now }).callback())
+  const { limits } = live.current.definition.gateway
+  const front = await Listener.listen({
+    host: '127.0.0.1',
+    port: 0,
+    variable: 'PORT',
+    upgrades: false,
+    limits,
+    log: silent,
+  })
+  const leaving = () => front.leaving
+  front.serve(createApp({ live, metrics, decisions: createDecisions(), leaving, limits, log, now }).callback())
   const { origin, host } = new URL(live.current.publicUrl)
   const pool = new Pool(`http://127.0.0.1:${front.port}`, { connections: 16, pipelining: 1 })
 
