@@ -26,6 +26,9 @@ export function titleOf(name: string): string {
   return name in peers ? peers[name as PeerName].title : name
 }
 
+/** Cores that others may use: beyond it caches are cold and processor time is that of the others' company. */
+const mostForeign = 0.5
+
 /** The tables of a run. */
 export function markdown({ date, machine, foreign, duration, commit, goals, figures, failures }: Report): string {
   const { processor, cores, memory, system, versions } = machine
@@ -40,6 +43,12 @@ export function markdown({ date, machine, foreign, duration, commit, goals, figu
       .join(', ')}`,
     `- others used ${foreign.median.toFixed(2)} cores meanwhile (median; at most ${foreign.most.toFixed(2)})`,
     ...failures.map((line) => `- ${line}`),
+    ...(foreign.median > mostForeign
+      ? [
+          '',
+          '**The machine was too busy for these numbers to be believed, goals included. Run again when it is quiet.**',
+        ]
+      : []),
     '',
     'CPU is the processor time of the gateway process for one operation (utime and stime of the process tree): the median of the quieter half of the rounds, with their range. Ratios are the part to believe.',
     '',
