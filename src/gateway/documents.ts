@@ -5,7 +5,7 @@ import type { DigestOperation } from '../openapi/digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
 import type { Press, PressDocument, Publication } from '../openapi/press.ts'
 import type { ReadOrder } from '../openapi/press-work.ts'
-import type { OwnPart } from '../openapi/publish.ts'
+import type { OwnPart, PublishSettings } from '../openapi/publish.ts'
 import type { DocumentState, ServiceDocument } from '../openapi/service-document.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -16,6 +16,8 @@ import { Router } from './router.ts'
 /** The documents of one revision: what is published now, made anew whenever a service's own document changes. */
 export interface Documents {
   readonly published: Publication
+  /** False while there never was a publication of the services: then `published` has the gateway's own operations. */
+  readonly complete: boolean
   readonly schemes: Readonly<Record<string, JsonObject>>
   /** How a service's document stands. */
   state(service: string): DocumentState
@@ -68,6 +70,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   const { services, sources, definition, press, log, metrics, patience = usualPatience } = settings
   const tables = new Map<string, { readonly document: object; readonly table: Router<DocumentedOperation> }>()
   let published!: Publication
+  let complete = false
   /** Milliseconds of the last publication. */
   let lastTook = 0
   let schemes: Readonly<Record<string, JsonObject>> = {}
@@ -80,11 +83,24 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   const stops = [...sources.values()].map((source) => source.onChange(() => later(gathering)))
   const lookAround = setInterval(noticeReturns, lookAroundEvery).unref()
   await Promise.race([Promise.all([...sources.values()].map(({ ready }) => ready)), sleep(patience)])
-  await build()
+  // A document that cannot be printed is no reason not to serve: it is tried again.
+  await build().catch(async (error) => {
+    log.error(
+      { err: error },
+      'the first document could not be published; the gateway begins without the services in it',
+    )
+    const described = await settings.describeSchemes()
+    published = await press.blank(printing(described.schemes))
+    schemes = described.schemes
+    later(askAgain)
+  })
 
   return {
     get published() {
       return published
+    },
+    get complete() {
+      return complete
     },
     get schemes() {
       return schemes
@@ -128,7 +144,10 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     clearTimeout(timer)
     timer = setTimeout(
       () => {
-        running = running.then(build).catch((error) => log.error({ err: error }, 'the document could not be published'))
+        running = running.then(build).catch((error) => {
+          log.error({ err: error }, 'the document could not be published')
+          later(askAgain)
+        })
       },
       // Large documents take seconds to print: those that come meanwhile are waited for.
       Math.max(wait, lastTook),
@@ -144,18 +163,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
       ...sources.get(service.name)!.part,
       enforced: (method: string, path: string) => settings.enforced(service, method, path),
     }))
-    const { title, version, description } = definition.gateway.docs
-    const next = await press.publish(
-      parts,
-      {
-        info: { title, version, ...(description !== undefined && { description }) },
-        publicUrl: settings.publicUrl,
-        securitySchemes: described.schemes,
-        ...(definition.security && { security: definition.security }),
-        own: settings.own,
-      },
-      definition.gateway.docs.view === 'caller',
-    )
+    const next = await press.publish(parts, printing(described.schemes), definition.gateway.docs.view === 'caller')
     if (closed) {
       next.release()
       return
@@ -163,11 +171,23 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     report(published?.findings ?? [], next.findings)
     published?.release()
     published = next
+    complete = true
     schemes = described.schemes
     lastTook = performance.now() - started
     for (const { name } of services) {
       const { status } = sources.get(name)!.state
       metrics.documentStale(name, status === 'stale' || status === 'absent')
+    }
+  }
+
+  function printing(securitySchemes: Readonly<Record<string, JsonObject>>): PublishSettings {
+    const { title, version, description } = definition.gateway.docs
+    return {
+      info: { title, version, ...(description !== undefined && { description }) },
+      publicUrl: settings.publicUrl,
+      securitySchemes,
+      ...(definition.security && { security: definition.security }),
+      own: settings.own,
     }
   }
 

@@ -77,6 +77,8 @@ export interface Gateway {
 /** Whether requests would find what they need, service by service. */
 export interface Readiness {
   readonly ready: boolean
+  /** Whether the document of all services is published; until the first time there are the gateway's own operations. */
+  readonly published: boolean
   readonly services: readonly ServiceReport[]
 }
 

@@ -376,5 +376,5 @@ function readinessOf(services: readonly Service[], documents: Documents): Readin
     limits: describeLimits(limits),
     ...(upstream.mirror && { mirror: upstream.mirror.describe() }),
   }))
-  return { ready: true, services: reports }
+  return { ready: true, published: documents.complete, services: reports }
 }

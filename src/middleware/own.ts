@@ -81,7 +81,7 @@ function isOffered(first: string, { anyScheme, sessions }: Gateway): boolean {
 }
 
 function readiness(ctx: StepContext, leaving: boolean): void {
-  const { ready: able, services } = ctx.state.gateway.readiness()
+  const { ready: able, published, services } = ctx.state.gateway.readiness()
   const ready = able && !leaving
   ctx.status = ready ? 200 : 503
   ctx.set('Cache-Control', 'no-store')
@@ -89,6 +89,7 @@ function readiness(ctx: StepContext, leaving: boolean): void {
   // Anybody may ask, so it says what is missing and not where it stands.
   ctx.body = {
     status: ready ? 'ready' : leaving ? 'leaving' : 'not-ready',
+    published,
     services: services.map(({ name, available, document }) => ({ name, available, document: document.status })),
   }
 }

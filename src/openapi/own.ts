@@ -69,7 +69,11 @@ const tokenError = z
   .meta({ id: 'TokenError', description: 'RFC 6749 §5.2' })
 
 const readiness = z
-  .looseObject({ status: z.enum(['ready', 'not-ready']), services: z.array(z.looseObject({ name: z.string() })) })
+  .looseObject({
+    status: z.enum(['ready', 'not-ready']),
+    published: z.boolean().describe('Whether the document of all services has been published.'),
+    services: z.array(z.looseObject({ name: z.string() })),
+  })
   .meta({ id: 'Readiness' })
 
 /** The gateway's own operations as a part of the document, under the tag `gateway`. */

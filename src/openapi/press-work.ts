@@ -35,6 +35,7 @@ export interface PublishOrder {
 }
 
 export interface PartOrder {
+  readonly service: string
   readonly handle: number
   /** One for each operation of the answer, in its order. */
   readonly enforced: readonly (EnforcedSecurity | undefined)[]

@@ -29,6 +29,8 @@ export interface Press {
   compare(document: PressDocument, shape: Uint8Array): Promise<readonly Change[]>
   /** Print everything that was read into one document and one for each service. `views` keeps what `view` needs. */
   publish(parts: readonly PressPart[], settings: PublishSettings, views?: boolean): Promise<Publication>
+  /** A publication of no service at all, printed here: to have something while the first one cannot be had. */
+  blank(settings: PublishSettings): Promise<Publication>
   /** A document of a publication with some of its operations only; undefined when there is no such service. */
   view(publication: Publication, selection: Selection, of: DocumentName): Promise<Representation | undefined>
   close(): Promise<void>
@@ -71,8 +73,15 @@ export interface Publication {
 export interface PressSettings {
   /** Whether to work in a thread. Default true; a command that prints once is done sooner without. */
   readonly thread?: boolean
-  /** Milliseconds that one order may take before the thread is given up. Default 20,000. */
+  /**
+   * Milliseconds of processor that one order may cost before the thread is given up. Default 20,000. The clock does not
+   * count: on a busy machine it tells nothing about the order.
+   */
   readonly patience?: number
+  /** Milliseconds by the clock that a thread may hold an order and use no processor. Default 120,000. */
+  readonly stillness?: number
+  /** Milliseconds of processor that a thread has used since it began. Default: what the system says. */
+  readonly measure?: (thread: Worker) => Promise<number>
   /** Megabytes that the thread may use. Default 1,500. */
   readonly memory?: number
 }
@@ -91,6 +100,8 @@ interface Workshop {
 
 export function createPress(settings: PressSettings, tools: Tools): Press {
   const shop = settings.thread === false ? createInPlace() : createThreaded(settings, tools)
+  const here = createInPlace()
+  const blanks = new WeakMap<Publication, number>()
   const handles = new WeakMap<PressDocument | Publication, number>()
   let count = 0
   return {
@@ -111,6 +122,7 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
     async publish(parts, publishSettings, views = false) {
       const same = new Map<string, EnforcedSecurity>()
       const orders = parts.map(({ document, enforced, stale }) => ({
+        service: document.service,
         handle: handles.get(document)!,
         stale,
         enforced: document.operations.map(({ method, path }) => shared(same, enforced(method, path))),
@@ -123,7 +135,17 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
       handles.set(publication, keep)
       return publication
     },
+    async blank(publishSettings) {
+      count += 1
+      const keep = count
+      const printed = await here.publish({ settings: publishSettings, parts: [], keep })
+      const publication: Publication = { ...printed, release: () => here.release(keep) }
+      blanks.set(publication, keep)
+      return publication
+    },
     async view(publication, selection, of) {
+      const blank = blanks.get(publication)
+      if (blank !== undefined) return here.view({ handle: blank, selection, of })
       return shop.view({ handle: handles.get(publication)!, selection, of })
     },
     close: () => shop.close(),
@@ -161,26 +183,47 @@ function createInPlace(): Workshop {
   }
 }
 
-const defaults = { patience: 20_000, memory: 1_500 } as const
+const defaults = { patience: 20_000, stillness: 120_000, memory: 1_500 } as const
+/** How often a thread that is at work is looked at, in milliseconds; and what it uses by being looked at. */
+const lookEvery = 500
+const trifle = 2
+/** A document that could be read once is tried so often again, should the thread be lost with it. */
+const mostTries = 3
 
 interface Waiting {
   readonly order: Order
   readonly resolve: (result: never) => void
   readonly reject: (error: unknown) => void
+  /** It brings back what a lost thread held. */
+  readonly restores?: boolean
+  /** Parts that were left out of a publication because the thread was lost with them. */
+  missing?: readonly Finding[]
+}
+
+/** What a thread was lost with: it is not there, though nobody has released it. */
+interface Lost {
+  readonly reason: string
+  readonly tries: number
 }
 
 /**
  * The same through a thread. One order at a time is on its way, so that it is known which one a thread died of. That one
- * fails; a new thread is given everything that the old one had read and
- * still holds of what it had published.
+ * fails; a new thread is given everything that the old one had read and still holds of what it had published. What
+ * cannot be brought back is left out of what is published, with a finding, and tried again the next time.
  */
 function createThreaded(
-  { patience = defaults.patience, memory = defaults.memory }: PressSettings,
+  {
+    patience = defaults.patience,
+    stillness = defaults.stillness,
+    memory = defaults.memory,
+    measure = processorTime,
+  }: PressSettings,
   { log }: Tools,
 ): Workshop {
   const queue: Waiting[] = []
   const held = new Map<number, ReadOrder>()
   const kept = new Map<number, PublishOrder>()
+  const lost = new Map<number, Lost>()
   let current: Waiting | undefined
   let worker: Worker | undefined
   let timer: NodeJS.Timeout | undefined
@@ -196,20 +239,22 @@ function createThreaded(
     release(handle) {
       held.delete(handle)
       kept.delete(handle)
+      lost.delete(handle)
       if (!closed) place({ id: nextId(), do: 'release', handle }).catch(() => {})
     },
-    contract: (handle, index) => place<Contract>({ id: nextId(), do: 'contract', handle, index }),
-    shape: (handle) => place<Uint8Array>({ id: nextId(), do: 'shape', handle }),
-    compare: (handle, shape) => place<readonly Change[]>({ id: nextId(), do: 'compare', handle, shape }),
+    contract: (handle, index) => placeFor<Contract>([handle], { id: nextId(), do: 'contract', handle, index }),
+    shape: (handle) => placeFor<Uint8Array>([handle], { id: nextId(), do: 'shape', handle }),
+    compare: (handle, shape) => placeFor<readonly Change[]>([handle], { id: nextId(), do: 'compare', handle, shape }),
     async publish(order) {
-      const answer = await place<PublishAnswer>({ id: nextId(), do: 'publish', order })
+      const handles = order.parts.map(({ handle }) => handle)
+      const answer = await placeFor<PublishAnswer>(handles, { id: nextId(), do: 'publish', order })
       const { json, yaml, byService, operations, findings } = answer
       if (order.keep !== undefined) kept.set(order.keep, order)
       const services = [...byService].map(([name, bytes]) => [name, asBuffers(bytes)] as const)
       return { json: asBuffers(json), yaml: asBuffers(yaml), byService: new Map(services), operations, findings }
     },
     async view(order) {
-      const printed = await place<Representation | undefined>({ id: nextId(), do: 'view', order })
+      const printed = await placeFor<Representation | undefined>([order.handle], { id: nextId(), do: 'view', order })
       return printed && asBuffers(printed)
     },
     async close() {
@@ -235,6 +280,15 @@ function createThreaded(
     })
   }
 
+  /** An order that needs what was read or published before: what was lost of that is tried again first. */
+  function placeFor<T>(handles: readonly number[], order: Order): Promise<T> {
+    if (!closed) {
+      const again = handles.filter((handle) => (lost.get(handle)?.tries ?? mostTries) < mostTries)
+      queue.push(...again.flatMap((handle) => restoring(handle)))
+    }
+    return place(order)
+  }
+
   function next(): void {
     if (current || closed) return
     current = queue.shift()
@@ -244,8 +298,46 @@ function createThreaded(
     }
     worker ??= start()
     worker.ref()
-    timer = setTimeout(() => lose(new Error(`it took longer than ${patience / 1_000} s`)), patience)
-    worker.postMessage(current.order)
+    watch(worker, current)
+    worker.postMessage(sendable(current))
+  }
+
+  /** What the thread does not have is known only now: it may have been lost while the order waited. */
+  function sendable(waiting: Waiting): Order {
+    const { order } = waiting
+    if (order.do !== 'publish') return order
+    const { parts } = order.order
+    waiting.missing = parts
+      .filter(({ handle }) => lost.has(handle))
+      .map(({ handle, service }) => ({
+        service,
+        severity: 'error',
+        code: 'lost',
+        message: `the service is left out: its document was read, but not a second time: ${lost.get(handle)!.reason}`,
+      }))
+    return { ...order, order: { ...order.order, parts: parts.filter(({ handle }) => !lost.has(handle)) } }
+  }
+
+  /** Give the thread up when the order has cost too much, or when nothing at all is being done about it. */
+  function watch(thread: Worker, waiting: Waiting): void {
+    let begin: number | undefined
+    let spent = 0
+    let movedAt = performance.now()
+    const look = () => {
+      if (current !== waiting) return
+      if (spent > patience) return lose(new Error(`it took longer than ${patience / 1_000} s of processor`))
+      if (performance.now() - movedAt > stillness)
+        return lose(new Error(`nothing was done about it for ${stillness / 1_000} s`))
+      timer = setTimeout(look, Math.min(lookEvery, patience))
+      // A thread deep in one function answers late, one that has not begun or has just ended not at all.
+      measure(thread).then(note, () => {})
+    }
+    const note = (total: number) => {
+      begin ??= total
+      if (total - begin > spent + trifle) movedAt = performance.now()
+      spent = Math.max(spent, total - begin)
+    }
+    look()
   }
 
   function start(): Worker {
@@ -254,11 +346,11 @@ function createThreaded(
     const started = new Worker(thread, { resourceLimits: { maxOldGenerationSizeMb: memory }, name: 'openapi' })
     started.on('message', (answer: Answer) => {
       if (started !== worker || current?.order.id !== answer.id) return
-      const { resolve, reject } = current
+      const { resolve, reject, missing = [] } = current
       clearTimeout(timer)
       current = undefined
-      if (answer.outcome === 'done') resolve(answer.result as never)
-      else reject(answer.error)
+      if (answer.outcome === 'failed') reject(answer.error)
+      else resolve((missing.length === 0 ? answer.result : withFindings(answer.result, missing)) as never)
       next()
     })
     started.on('error', (error) => started === worker && lose(error))
@@ -277,17 +369,43 @@ function createThreaded(
     if (closed) return
     log.error({ err: cause, order: victim?.order.do }, 'the thread that works on OpenAPI documents was lost')
     victim?.reject(cause)
-    const again = [...held].map(([handle, order]): Waiting => {
-      const restore: Order = { id: nextId(), do: 'read', handle, order }
-      return { order: restore, resolve: () => {}, reject: () => held.delete(handle) }
-    })
-    const printed = [...kept].map(([handle, order]): Waiting => {
-      const restore: Order = { id: nextId(), do: 'publish', order }
-      return { order: restore, resolve: () => {}, reject: () => kept.delete(handle) }
-    })
-    queue.unshift(...again, ...printed)
+    // Those of the thread before are all asked for again.
+    const others = queue.splice(0).filter(({ restores }) => !restores)
+    const handles = [...held.keys(), ...kept.keys()].filter((handle) => !lost.has(handle))
+    queue.push(...handles.flatMap((handle) => restoring(handle)), ...others)
     next()
   }
+
+  function restoring(handle: number): readonly Waiting[] {
+    const reading = held.get(handle)
+    const printing = kept.get(handle)
+    const fail = (error: unknown) => {
+      if (!held.has(handle) && !kept.has(handle)) return
+      const reason = error instanceof Error ? error.message : String(error)
+      lost.set(handle, { reason, tries: (lost.get(handle)?.tries ?? 0) + 1 })
+    }
+    const rest = { reject: fail, restores: true }
+    if (reading) {
+      const resolve = (answer: ReadAnswer) => {
+        if (answer.outcome === 'read') lost.delete(handle)
+        else fail(answer.mistake.message)
+      }
+      return [{ order: { id: nextId(), do: 'read', handle, order: reading }, resolve, ...rest }]
+    }
+    if (!printing) return []
+    const resolve = () => void lost.delete(handle)
+    return [{ order: { id: nextId(), do: 'publish', order: printing }, resolve, ...rest }]
+  }
+}
+
+async function processorTime(thread: Worker): Promise<number> {
+  const { user, system } = await thread.cpuUsage()
+  return (user + system) / 1_000
+}
+
+function withFindings(result: unknown, more: readonly Finding[]): PublishAnswer {
+  const answer = result as PublishAnswer
+  return { ...answer, findings: [...more, ...answer.findings] }
 }
 
 function tooMuch(cause: Error): ReadAnswer {

@@ -5,7 +5,7 @@ import type { Tools } from '../tools.ts'
 import { createBaseline } from './baseline.ts'
 import type { Change } from './changes.ts'
 import type { Staleness } from './document.ts'
-import type { Press, PressDocument } from './press.ts'
+import type { Press, PressDocument, PressReading } from './press.ts'
 import type { ReadOrder } from './press-work.ts'
 import { createSource, type Location, type SourceState } from './source.ts'
 
@@ -60,9 +60,7 @@ export async function createServiceDocument(
 ): Promise<ServiceDocument> {
   const { service, location } = settings
   const { press } = tools
-  const routes = await press.read({ service, bytes: undefined })
-  // Nothing of the service's document is in it; it is ours to get right.
-  if (routes.outcome === 'unreadable') throw new Error(routes.mistake.message)
+  const routes = await readRoutes(service, press)
   if (!location) {
     return {
       part: { document: routes.document, stale: undefined },
@@ -144,6 +142,18 @@ export async function createServiceDocument(
       await source.close()
       routes.document.release()
     },
+  }
+}
+
+/** Nothing of a document is in it: what can go wrong is that the thread is lost with it, and then there is another. */
+async function readRoutes(
+  service: ReadOrder['service'],
+  press: Press,
+): Promise<Extract<PressReading, { outcome: 'read' }>> {
+  for (let tries = 1; ; tries += 1) {
+    const routes = await press.read({ service, bytes: undefined })
+    if (routes.outcome === 'read') return routes
+    if (tries === 3) throw new Error(routes.mistake.message)
   }
 }
 

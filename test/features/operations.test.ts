@@ -93,6 +93,7 @@ describe('health', () => {
     const text = await ready.text()
     assert.deepEqual(JSON.parse(text), {
       status: 'ready',
+      published: true,
       services: [{ name: 'echo', available: true, document: 'none' }],
     })
     assert(!text.includes('127.0.0.1'))

@@ -169,11 +169,80 @@ test('a document that takes too much is given up; what was read before is still 
   }
 })
 
-test('a thread that does not answer in time is replaced', async () => {
-  const press = createPress({ patience: 1 }, tools)
+test('an order that costs too much is given up with its thread, and so is one about which nothing is done', async () => {
+  for (const [settings, message] of [
+    [{ patience: 1 }, /took longer than 0\.001 s of processor/],
+    [{ patience: 10, measure: async () => 7, stillness: 20 }, /nothing was done about it for 0\.02 s/],
+    [{ patience: 10, measure: () => new Promise<never>(() => {}), stillness: 20 }, /nothing was done about it/],
+  ] as const) {
+    const press = createPress(settings, tools)
+    try {
+      const late = await press.read(order('late', api({})))
+      assert.ok(late.outcome === 'unreadable')
+      assert.match(late.mistake.message, message)
+    } finally {
+      await press.close()
+    }
+  }
+})
+
+test('the clock of a busy machine does not count: a thread that gets little of the processor has its time', async () => {
+  let asked = 0
+  // Far beyond its patience by the clock; what it has used before the order does not count either.
+  const measure = async () => {
+    asked += 1
+    return 1_000 + asked / 10_000
+  }
+  const press = createPress({ patience: 1, measure }, tools)
   try {
-    const late = await press.read(order('late', api({})))
-    assert.ok(late.outcome === 'unreadable' && /took longer/.test(late.mistake.message))
+    await reading(press, order('slow', api({ '/x': { get: { responses: ok } } })))
+    assert.ok(asked > 3, `${asked} looks`)
+  } finally {
+    await press.close()
+  }
+})
+
+test('what is lost with a thread and cannot be read again is tried again, and then left out with a finding', async () => {
+  let clock = 0
+  let busy = false
+  const measure = async () => {
+    if (busy) clock += 100
+    return clock
+  }
+  const press = createPress({ patience: 5, measure }, tools)
+  const many = Array.from({ length: 3_000 }, (_, index) => [`/${index}`, { get: { responses: ok } }])
+  const victim = order('victim', api(Object.fromEntries(many)))
+  const fails = async () => {
+    busy = true
+    assert.equal((await press.read(victim)).outcome, 'unreadable')
+    // Behind all that is brought back: each time in a thread of its own, and each is lost.
+    await assert.rejects(press.publish([], settings), /took longer/)
+    busy = false
+  }
+  try {
+    const one = await reading(press, order('one', api({ '/x': { get: { responses: ok } } })))
+    const first = await press.publish([{ document: one, enforced }], settings, true)
+    const shown = { services: new Map([['one', new Set(['GET /one/x'])]]), own: new Set<string>() }
+    await fails()
+    const { json, findings } = await press.publish([{ document: one, enforced }], settings)
+    assert.deepEqual(pathsIn(json.body), ['/one/x'])
+    assert.deepEqual(findings, [])
+    assert.deepEqual(pathsIn((await press.view(first, shown, 'json'))!.body), ['/one/x'])
+    assert.equal((await press.contract(one, 0)).parameters.length, 0)
+
+    await fails()
+    busy = true
+    for (let tries = 1; tries < 3; tries += 1)
+      await assert.rejects(press.publish([{ document: one, enforced }], settings), /took longer/)
+    busy = false
+    const two = await reading(press, order('two', api({ '/y': { get: { responses: ok } } })))
+    const parts = [one, two].map((document) => ({ document, enforced }))
+    const without = await press.publish(parts, settings)
+    assert.deepEqual(pathsIn(without.json.body), ['/two/y'])
+    assert.deepEqual(
+      without.findings.map(({ service, severity, code }) => [service, severity, code]),
+      [['one', 'error', 'lost']],
+    )
   } finally {
     await press.close()
   }
