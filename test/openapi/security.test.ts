@@ -383,6 +383,7 @@ test("the gateway's own operations stand under their own tag, and only those tha
     '/oauth2/token',
     '/login',
     '/logout',
+    '/logout/backchannel',
     '/me',
     '/.auth/me',
     '/.well-known/gateway/jwks.json',
