@@ -70,7 +70,7 @@ const tokenError = z
 
 const readiness = z
   .looseObject({
-    status: z.enum(['ready', 'not-ready']),
+    status: z.enum(['ready', 'leaving', 'not-ready']),
     published: z.boolean().describe('Whether the document of all services has been published.'),
     services: z.array(z.looseObject({ name: z.string() })),
   })
