@@ -207,7 +207,9 @@ const routeMatch = z
     new RegExp(`^(?:(?:${methods.join('|')}) )?/\\S*$`),
     `a match is a method and a path below the service's, "GET /{id}", or a path for every method, "/admin/*"; methods are ${methods.join(', ')}`,
   )
-  .describe('Method and path template below the service: "DELETE /{id}"; "/admin/*" is everything below /admin.')
+  .describe(
+    'Method and path template below the service: "DELETE /{id}"; "/admin/*" is everything below /admin, not /admin or /admin/ itself.',
+  )
 
 const route = z.strictObject({
   match: routeMatch,

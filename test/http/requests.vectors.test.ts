@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { Agent } from 'node:http'
 import { describe, test } from 'node:test'
 import { createFields } from '../../src/http/fields.ts'
 import { canonicalTarget } from '../../src/http/path.ts'
 import { Problem } from '../../src/http/problem.ts'
 import { foldName } from '../../src/http/reserved-fields.ts'
 import { skipWithoutShared, vectors } from '../vectors.ts'
+import { positions, sendAlias } from './aliases.ts'
 import { guestFields, type Received, startBackend, startFront } from './front.ts'
 import { exchange, until } from './raw.ts'
 import { faults, type Observation, type RequestCase, wanted } from './verdicts.ts'
@@ -104,8 +104,6 @@ describe('the fixtures of Node’s own parser', { skip: skipWithoutShared }, () 
 })
 
 describe('a made-up identity', { skip: skipWithoutShared }, () => {
-  const positions = ['plain', 'twice', 'nominated', 'trailer'] as const
-
   test('does not reach the backend under any alias, in any position', async () => {
     const { cases } = vectors('identity-header-aliases.json') as {
       cases: { id: string; header: string; canonical: string }[]
@@ -120,9 +118,7 @@ describe('a made-up identity', { skip: skipWithoutShared }, () => {
       )
       const statuses = new Map(
         await Promise.all(
-          sent.map(
-            async (one) => [one.path, await send(front.port, agent, one.path, one.header, one.position)] as const,
-          ),
+          sent.map(async (one) => [one.path, await sendAlias({ port: front.port, agent, ...one })] as const),
         ),
       )
       assert.equal(statuses.size, 380)
@@ -155,35 +151,4 @@ describe('a made-up identity', { skip: skipWithoutShared }, () => {
       backend.close()
     }
   })
-
-  async function send(
-    port: number,
-    agent: Agent,
-    path: string,
-    name: string,
-    position: (typeof positions)[number],
-  ): Promise<number> {
-    const headers = ['Host', 'gw.test']
-    if (position !== 'trailer') headers.push(name, 'admin')
-    if (position === 'twice') headers.push(name, 'admin')
-    headers.push('Connection', position === 'nominated' ? `keep-alive, ${name}` : 'keep-alive')
-    if (position === 'trailer') headers.push('Trailer', name, 'Transfer-Encoding', 'chunked')
-    const req = request({
-      host: '127.0.0.1',
-      port,
-      agent,
-      path,
-      method: position === 'trailer' ? 'POST' : 'GET',
-      headers,
-    })
-    if (position === 'trailer') {
-      req.write('abc')
-      req.addTrailers([[name, 'admin']])
-    }
-    req.end()
-    const [res] = (await once(req, 'response')) as [IncomingMessage]
-    res.resume()
-    await once(res, 'end')
-    return res.statusCode ?? 0
-  }
 })

@@ -71,3 +71,63 @@ describe('answers of a hostile or broken service', {
     })
   }
 })
+
+describe('the fixtures of Node’s own parser, as answers of a service', {
+  skip: skipWithoutShared,
+  concurrency: true,
+  timeout: 60_000,
+}, () => {
+  interface Fixture {
+    readonly id: string
+    readonly title: string
+    readonly type: string
+    readonly bytes_b64: string
+    readonly llhttp: { readonly error?: string }
+  }
+  const fixtures = skipWithoutShared ? [] : (vectors('llhttp-fixtures.json').cases as Fixture[])
+  const answers = fixtures.filter(({ type }) => type === 'response')
+
+  /** What the parser finds right and a gateway must not pass on all the same. */
+  const stricter = new Map([
+    ['response/transfer-encoding#3', 'a coding after chunked'],
+    ['response/transfer-encoding#4', 'a coding that nobody knows'],
+  ])
+  /** What should be refused and is not, because undici does not; the client gets this, in a head that is written anew. */
+  const passed = new Map([
+    ['response/connection#8', '2ad73'], // what stands behind a whole answer is nobody's
+    ['response/invalid#10', 'Evil'], // a bare CR in the reason phrase, which nobody passes on
+    ['response/sample#2', ''], // RTSP/1.1 for HTTP/1.1
+  ])
+
+  test('are all here', () => assert.equal(answers.length, 38))
+
+  for (const { id, title, bytes_b64, llhttp } of answers) {
+    test(`${id}: ${title}`, async (t) => {
+      const backend = await rawBackend(t, (socket, index) => {
+        socket.on('data', () => {
+          if (index > 0) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext')
+          else socket.end(Buffer.from(bytes_b64, 'base64'))
+        })
+      })
+      const timeouts = { response: '2s', idle: '2s' } as const
+      const upstream = upstreamTo(t, { targets: [backend.url], timeouts, retry: { attempts: 0 } })
+      const gateway = await gatewayTo(t, upstream)
+      const { status, head, content, end } = await rawRequest(gateway.port, get('/'), 2_500)
+      await until(() => gateway.outcomes.length === 1)
+      const { failure } = gateway.outcomes[0]!
+      assert.doesNotMatch(head, /\r(?!\n)|(?<!\r)\n/)
+      const whole = passed.get(id)
+      if (whole !== undefined)
+        assert.deepEqual([status, content.replace('0\r\n\r\n', ''), failure], [200, whole, undefined])
+      else if (llhttp.error !== undefined || stricter.has(id)) {
+        assert.ok(status === 502 || end !== 'open', `${status}, ${end}`)
+        assert.equal(failure?.who, 'upstream')
+      } else {
+        assert.ok(status >= 200 && status < 600, String(status))
+        assert.doesNotMatch(content, /HTTP\/1\.1 /, 'a second answer is nobody’s')
+      }
+      const next = await rawRequest(gateway.port, get('/next'))
+      assert.deepEqual([next.status, next.content], [200, 'next'])
+    })
+  }
+})
