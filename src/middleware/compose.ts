@@ -1,10 +1,12 @@
+import { EventEmitter } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { type Composition, compositionParams, type Part } from '../gateway/compositions.ts'
-import { affinityOf, forWholeJson } from '../gateway/outbound.ts'
+import { affinityOf, forWholeJson, timeoutsOf } from '../gateway/outbound.ts'
 import type { Found } from '../gateway/router.ts'
 import { createFields } from '../http/fields.ts'
 import { jsonMediaType } from '../http/media-type.ts'
 import { Problem } from '../http/problem.ts'
+import { withPatience } from '../upstream/deadline.ts'
 import { announce } from './announce.ts'
 import type { State, Step, StepContext } from './state.ts'
 
@@ -24,8 +26,8 @@ type PartOutcome = Answered | { readonly outcome: 'failed'; readonly problem: Pr
  * One request in, several out, one JSON back. Each part walks the same steps as a request of its own would, with the
  * caller's credential and the service's rules, so a composition never shows what its caller could not fetch alone.
  *
- * Parts run at once, but for those that need another's answer. A part that fails ends the composition with its problem;
- * an optional one is null, and `$problems` says why.
+ * Parts run at once, but for those that need another's answer. A part that fails ends the composition with its problem,
+ * and the others with it; an optional one is null, and `$problems` says why.
  */
 export function compose(steps: readonly Step[]): Step {
   return function compose(ctx, next) {
@@ -38,8 +40,8 @@ export function compose(steps: readonly Step[]): Step {
 async function answer(ctx: StepContext, found: Found<Composition>, steps: readonly Step[]): Promise<void> {
   const { parts, id } = found.value
   const params = compositionParams(found)
-  const leaving = new AbortController()
-  ctx.res.once('close', () => leaving.abort(new Problem('client-closed-request', 'The client left before the answer')))
+  const ending = new AbortController()
+  ctx.res.once('close', () => ending.abort(new Problem('client-closed-request', 'The client left before the answer')))
 
   const outcomes = new Map<string, Promise<PartOutcome>>()
   const outcomeOf = (name: string): Promise<PartOutcome> => {
@@ -57,7 +59,7 @@ async function answer(ctx: StepContext, found: Found<Composition>, steps: readon
         if (needed.outcome === 'failed') return needed
         answers.set(name, needed.value)
       }
-      return await fetchPart(ctx, part, part.target({ params, answers }), steps, leaving.signal)
+      return await fetchPart(ctx, part, part.target({ params, answers }), steps, ending.signal)
     } catch (error) {
       if (error instanceof Problem) return { outcome: 'failed', problem: error }
       throw error
@@ -65,15 +67,24 @@ async function answer(ctx: StepContext, found: Found<Composition>, steps: readon
   }
 
   ctx.state.composition = id
-  const settled = await Promise.all(parts.map(async (part) => ({ part, outcome: await outcomeOf(part.name) })))
+  const settled = await Promise.all(
+    parts.map(async (part) => {
+      const outcome = await outcomeOf(part.name)
+      if (outcome.outcome === 'answered' || part.optional) return { part, outcome }
+      const { state, problem } = outcome
+      // The first to fail is the reason; what fails from now on fails because nobody waits for it.
+      if (!ending.signal.aborted) {
+        if (state) ctx.state.refusedPart = { name: part.name, state, problem }
+        ending.abort(problem)
+      }
+      throw named(problem, part.name)
+    }),
+  )
   const members: string[] = []
   const problems: Record<string, object> = {}
   for (const { part, outcome } of settled) {
     if (outcome.outcome === 'answered') members.push(`${JSON.stringify(part.name)}:${outcome.text}`)
-    else if (!part.optional) {
-      if (outcome.state) ctx.state.refusedPart = { name: part.name, state: outcome.state, problem: outcome.problem }
-      throw named(outcome.problem, part.name)
-    } else {
+    else {
       const { code, status, detail } = outcome.problem
       problems[part.name] = { code, status, detail }
       members.push(`${JSON.stringify(part.name)}:null`)
@@ -88,6 +99,20 @@ async function answer(ctx: StepContext, found: Found<Composition>, steps: readon
   ctx.body = `{${members.join(',')}}`
 }
 
+/**
+ * What the steps take for the response of a part: it closes when the part has ended, so that what they hold until then,
+ * a place at the service above all, is free for the next part.
+ */
+class PartResponse extends EventEmitter {
+  destroyed = false
+
+  close(): void {
+    if (this.destroyed) return
+    this.destroyed = true
+    this.emit('close')
+  }
+}
+
 async function fetchPart(
   ctx: StepContext,
   part: Part,
@@ -99,17 +124,31 @@ async function fetchPart(
   const head = { ...ctx.state.head, method: 'GET', path, query, target }
   const { id, gateway } = ctx.state
   const state = { id, gateway, head, announced: [] as string[] } as unknown as State
-  const own = { state, req: ctx.req, res: ctx.res as ServerResponse, method: 'GET' } as unknown as StepContext
+  const res = new PartResponse()
+  const close = () => res.close()
+  const own = { state, req: ctx.req, res: res as unknown as ServerResponse, method: 'GET' } as unknown as StepContext
+  signal.addEventListener('abort', close, { once: true })
   try {
-    await walk(own, steps)
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem
-    return { outcome: 'failed', problem, state }
+    const began = part.service.upstream.clock()
+    try {
+      signal.throwIfAborted()
+      await walk(own, steps)
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem
+      return { outcome: 'failed', problem, state }
+    }
+    const spent = part.service.upstream.clock() - began
+    return await ask(state, part, part.timeout && part.timeout - spent, signal)
+  } finally {
+    signal.removeEventListener('abort', close)
+    close()
   }
+}
 
-  const { service, timeouts } = state.route
+/** Asks the service, now that it may be asked. `patience`: milliseconds that are left. */
+async function ask(state: State, part: Part, patience: number | undefined, signal: AbortSignal): Promise<PartOutcome> {
+  const { service } = state.route
   if (service !== part.service) throw new Problem('not-found', 'The path of the part belongs to another service')
-  const times = timeouts ?? service.upstream.timeouts
   const fetched = await service.upstream.fetch({
     method: 'GET',
     target: state.target,
@@ -117,7 +156,7 @@ async function fetchPart(
     limit: largestPart,
     affinity: affinityOf(state),
     signal,
-    ...(part.timeout !== undefined && { timeouts: { ...times, response: part.timeout, idle: part.timeout } }),
+    timeouts: withPatience(timeoutsOf(state) ?? service.upstream.timeouts, patience),
   })
   if (fetched.status !== 200) throw refused(fetched.status)
   const text = fetched.body.toString('utf8')

@@ -75,7 +75,7 @@ export interface Receiver {
   hint(link: readonly string[]): void
   /** False: no more until `Exchange.resume` is called. */
   data(chunk: Buffer): boolean
-  /** All content has come. Trailers are not passed on (RFC 9110 §6.5.1). */
+  /** All content has come. Trailers are not passed on (RFC 9110 §6.5.2, docs/decisions/0019). */
   end(): void
   /** The rest will never come: make sure that nobody takes what is there for all of it. */
   cut(): void

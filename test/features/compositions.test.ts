@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { check } from '../../src/openapi/check.ts'
 import { type Backend, startBackend } from '../backend.ts'
 import { sendRaw } from '../raw.ts'
-import { startGateway } from '../sallyport.ts'
+import { eventually, startGateway } from '../sallyport.ts'
 
 const key = 'a-key-for-tests'
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -138,6 +138,54 @@ describe('a composition', () => {
     const short = { ...parts, orders: { ...parts.orders, timeout: '100ms' } }
     await using impatient = await startGateway(definition(users, orders, short))
     assert.equal((await get(`${impatient.url}/dashboard/7`)).body.$problems.orders.code, 'upstream-timeout')
+  })
+
+  test('cuts a part that goes on a byte at a time when its time is over', { timeout: 20_000 }, async () => {
+    await using users = await serving({ '/7': json('user') })
+    await using orders = await startBackend((_req, res) => {
+      res.writeHead(200, { 'Content-Type': 'application/json' })
+      const drip = setInterval(() => res.write(' '), 20)
+      res.once('close', () => clearInterval(drip))
+    })
+    const short = { ...parts, orders: { ...parts.orders, timeout: '300ms' } }
+    await using gateway = await startGateway(definition(users, orders, short))
+    assert.equal((await get(`${gateway.url}/dashboard/7`)).body.$problems.orders.code, 'upstream-timeout')
+  })
+
+  test('ends as soon as a part fails that it needs, and lets go of the others', { timeout: 20_000 }, async () => {
+    let left = false
+    await using users = await serving({ '/7': json({}, 500) })
+    // Never answers: the composition must not wait for it.
+    await using orders = await startBackend((_req, res) => {
+      res.once('close', () => {
+        left = true
+      })
+    })
+    await using gateway = await startGateway(definition(users, orders, parts, { timeouts: { response: '10m' } }))
+    const { status, body } = await get(`${gateway.url}/dashboard/7`)
+    assert.deepEqual([status, body.code, body.part], [502, 'part-failed', 'user'])
+    await eventually('nobody waits for the other any more', () => left)
+  })
+
+  test('takes no more of a service than its parts would alone: a rate, a place at a time', async () => {
+    await using users = await serving({ '/7': json('user') })
+    await using orders = await serving({ '/a': json('a'), '/b': json('b') })
+    const both = {
+      user: { service: 'users', path: '/{userId}' },
+      a: { service: 'orders', path: '/a', optional: true },
+      b: { service: 'orders', path: '/b', optional: true },
+    }
+    const limits = { concurrent: { limit: 1, queue: 5, wait: '10s' }, rate: [{ requests: 3, per: '1h' }] }
+    await using gateway = await startGateway(definition(users, orders, both, { limits }))
+    const first = await get(`${gateway.url}/dashboard/7`)
+    assert.deepEqual(first.body, { user: 'user', a: 'a', b: 'b' }, 'the second part got the place of the first')
+    const second = await get(`${gateway.url}/dashboard/7`)
+    assert.deepEqual(
+      Object.values(second.body.$problems).map((problem) => (problem as { status: number }).status),
+      [429],
+    )
+    assert.equal(orders.seen.length, 3)
+    assert.equal((await get(`${gateway.url}/orders/a`)).status, 429, 'alone neither')
   })
 
   test('puts no value into a path that could lead elsewhere', async () => {
