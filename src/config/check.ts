@@ -107,6 +107,12 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     checkTargets(service.data, path, value, complain)
     checkRoutes(service.data, [...path, 'routes'], complain)
     checkForward(service.data, path, complain)
+    checkUpstreamSecurity(
+      service.data,
+      isObject(value['securitySchemes']) ? value['securitySchemes'] : {},
+      path,
+      complain,
+    )
     checkShadow(service.data, value['security'], path, complain)
     checkPolicies(service.data, path, compile, complain)
   }
@@ -351,6 +357,29 @@ function checkForward({ forward, routes }: ServiceDefinition, path: Path, compla
           [...at, 'forward', 'headers', name],
           'this field says who calls; leave it out in forward.identity first',
         )
+    }
+  }
+}
+
+/** The service's own schemes are found in its document, and published under names that must be free. */
+function checkUpstreamSecurity(
+  { name: service, openapi, forward, routes }: ServiceDefinition,
+  schemes: Readonly<Record<string, unknown>>,
+  path: Path,
+  complain: Complain,
+): void {
+  const places = [
+    { names: forward?.upstreamSecurity, at: path },
+    ...routes.map((route, index) => ({ names: route.forward?.upstreamSecurity, at: [...path, 'routes', index] })),
+  ]
+  for (const { names = [], at } of places) {
+    for (const [index, name] of names.entries()) {
+      const place = [...at, 'forward', 'upstreamSecurity', index]
+      if (openapi === false)
+        complain(place, 'the service has no document that could define this scheme; give it `openapi`')
+      if (names.indexOf(name) < index) complain(place, 'is named twice')
+      if (Object.hasOwn(schemes, `${service}_${name}`))
+        complain(place, `is published as "${service}_${name}", which securitySchemes has already; rename that one`)
     }
   }
 }

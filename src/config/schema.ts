@@ -124,6 +124,13 @@ const forward = z.strictObject({
     .optional()
     .describe('What the service gets to see of the credential. Default: "passthrough".'),
   identity: identity.optional(),
+  upstreamSecurity: z
+    .array(z.string().min(1))
+    .optional()
+    .describe(
+      "Security schemes of the service's own document, by its names, whose credentials clients send themselves. The " +
+        'gateway does not check them; the published document asks for them beside its own.',
+    ),
   headers: z
     .record(
       fieldName.refine(

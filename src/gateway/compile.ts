@@ -237,6 +237,7 @@ function compileRoute(
     ),
     publishedNeeds: publishedNeeds({ declared, authenticators: compiled.authenticators, policies }, docs),
     propagator,
+    upstreamSecurity: forward.upstreamSecurity ?? [],
     writeIdentity: identity === false ? undefined : createIdentityWriter(identity),
     staticFields: Object.entries(headers).flat(),
     ...crossed,

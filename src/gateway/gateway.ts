@@ -141,6 +141,8 @@ export interface Route {
   /** What is only tried (`"enforce": "shadow"`): it refuses nobody, and is no part of the document. */
   readonly shadow?: Shadow
   readonly propagator: Propagator
+  /** Names of the service's own schemes whose credentials pass through. */
+  readonly upstreamSecurity: readonly string[]
   /** Undefined when the service is not told who calls. */
   readonly writeIdentity: ReturnType<typeof createIdentityWriter> | undefined
   /** Header lines that services.json adds, flat. */

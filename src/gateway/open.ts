@@ -143,6 +143,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         ...(route.publishedAllow && { allow: route.publishedAllow }),
         ...(route.publishedNeeds !== undefined && { needs: route.publishedNeeds }),
         forward: route.propagator.mode,
+        ...(route.upstreamSecurity.length > 0 && { upstream: route.upstreamSecurity }),
         consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
         limited: isLimited(route),
         validated: route.validate?.mode === 'enforce',

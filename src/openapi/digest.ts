@@ -29,6 +29,8 @@ export interface Digest {
   readonly operations: readonly DigestOperation[]
   /** What the backend says of itself: title, version, contact, and the security it declares. */
   readonly about: JsonObject
+  /** Its security schemes as it wrote them, by its names for them. */
+  readonly schemes: JsonObject
   readonly findings: readonly Finding[]
 }
 
@@ -55,6 +57,7 @@ export interface DigestOperation {
 export function digest(source: DigestSource): Digest {
   const report = createReport(source.name)
   const document = source.document === undefined ? fromRoutes(source) : read(source, report)
+  const schemes = schemesOf(document)
   const about = describe(document, source)
   const arranged = arrange(document, mountOf(source), report)
 
@@ -94,6 +97,7 @@ export function digest(source: DigestSource): Digest {
       authorization,
     })),
     about,
+    schemes,
     findings: isSwagger(source) ? report.findings.map(inSwagger) : report.findings,
   }
 }
@@ -204,6 +208,13 @@ function describe(document: JsonObject, source: DigestSource): JsonObject {
   }
   delete document.security
   return about
+}
+
+function schemesOf({ components }: JsonObject): JsonObject {
+  const found: JsonObject = {}
+  for (const [name, scheme] of members(isObject(components) ? components.securitySchemes : undefined))
+    if (isObject(scheme) && typeof scheme.type === 'string') put(found, name, scheme)
+  return found
 }
 
 /** What kind of credential a backend wants, without the addresses where it says one can be had. */

@@ -43,6 +43,8 @@ export interface EnforcedSecurity {
   readonly needs?: string
   /** Locations the gateway consumes and strips for this route: parameters of these names are covered by the scheme. */
   readonly consumed: readonly { readonly in: 'header' | 'query' | 'cookie'; readonly name: string }[]
+  /** Names of the service's own schemes whose credentials its clients send themselves (`forward.upstreamSecurity`). */
+  readonly upstream?: readonly string[]
   /** What the service gets to see of a credential: the mode of `forward.credentials`. */
   readonly forward?: string
   /** Whether the rate of the operation is limited, so that 429 is described. */

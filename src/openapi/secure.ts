@@ -3,9 +3,10 @@ import type { Digest, DigestOperation } from './digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject, Staleness } from './document.ts'
 import { forbiddenComponent, gatewayResponses } from './gateway-responses.ts'
 import { findLinks, removeLinks } from './link-removal.ts'
-import { copyPlain, isObject, items, own, put } from './plain.ts'
+import { copyPlain, isObject, items, members, own, put } from './plain.ts'
 import { prune } from './prune.ts'
 import { createReport } from './report.ts'
+import { createUpstreamSchemes, type UpstreamSchemes } from './upstream-security.ts'
 import { isMethod } from './walk.ts'
 
 /** One service's part of the published document, secured and complete but for what all parts share. Not to be changed. */
@@ -25,6 +26,7 @@ export interface Part {
  * when routes or policies change.
  *
  * - `security` is what the router enforces, written out even where it equals the default;
+ * - where services.json says that a scheme of the service passes through, it is asked for beside the gateway's own;
  * - parameters that carry a credential the gateway consumes are gone, because the scheme covers them;
  * - the gateway's own answers are described, unless the backend describes the status itself;
  * - operations that the gateway does not expose are gone, and with them the components only they used.
@@ -36,6 +38,7 @@ export function secure(
 ): Part {
   const report = createReport(digest.service)
   const { components, webhooks } = digest.document
+  const upstream = createUpstreamSchemes(digest, report)
   const paths: JsonObject = {}
   const forbidden: JsonObject = {}
   const exposed: DigestOperation[] = []
@@ -63,7 +66,7 @@ export function secure(
       put(paths, operation.published, item)
     }
     const method = operation.method.toLowerCase()
-    item[method] = secured(source[method] as JsonObject, security, components)
+    item[method] = secured(source[method] as JsonObject, security, components, upstream)
   }
   if (hidden.length > 0) {
     const some = hidden.slice(0, 3).map(({ method, published }) => `${method} ${published}`)
@@ -76,7 +79,7 @@ export function secure(
   return {
     service: digest.service,
     prefix: digest.prefix,
-    document: { ...document, components: prune(document) },
+    document: { ...document, components: withSchemes(prune(document), upstream.published) },
     operations: exposed,
     about: digest.about,
     stale,
@@ -96,17 +99,28 @@ export function leaveOut(part: Part, gone: readonly DigestOperation[]): Part {
   const document = withoutLinksTo(gone, { ...part.document, paths })
   return {
     ...part,
-    document: { ...document, components: prune(document) },
+    document: { ...document, components: withSchemes(prune(document), part.document.components.securitySchemes) },
     operations: part.operations.filter((operation) => !lost.has(operation)),
   }
 }
 
-function secured(operation: JsonObject, enforced: EnforcedSecurity, components: JsonObject): JsonObject {
+/** Nothing refers to a security scheme in a way that pruning sees. */
+function withSchemes(components: JsonObject, securitySchemes: unknown): JsonObject {
+  return members(securitySchemes).length > 0 ? { ...components, securitySchemes } : components
+}
+
+function secured(
+  operation: JsonObject,
+  enforced: EnforcedSecurity,
+  components: JsonObject,
+  upstream: UpstreamSchemes,
+): JsonObject {
   const { parameters, responses, ...rest } = operation
+  const places = [...enforced.consumed, ...upstream.places(enforced)]
   const covered = (entry: unknown): boolean => {
     const parameter = dereferenced(entry, components)
     if (!parameter) return false
-    return enforced.consumed.some(({ in: location, name }) => {
+    return places.some(({ in: location, name }) => {
       if (location !== parameter.in || typeof parameter.name !== 'string') return false
       return location === 'header' ? name.toLowerCase() === parameter.name.toLowerCase() : name === parameter.name
     })
@@ -114,10 +128,10 @@ function secured(operation: JsonObject, enforced: EnforcedSecurity, components: 
   const kept = items(parameters).filter((entry) => !covered(entry))
   return {
     ...rest,
-    ...forwarded(rest, enforced),
+    ...forwarded(rest, enforced, upstream.passing(enforced)),
     ...(kept.length > 0 ? { parameters: kept } : {}),
     responses: gatewayResponses(enforced, isObject(responses) ? responses : {}),
-    security: enforced.security,
+    security: upstream.combine(enforced, rest['x-upstream-security']),
     ...(enforced.allow === undefined ? {} : { 'x-sallyport-allow': enforced.allow }),
   }
 }
@@ -132,9 +146,10 @@ const ways: Readonly<Record<string, string>> = {
   static: 'the gateway sends it a credential that it was given for this service',
 }
 
-function forwarded(operation: JsonObject, { forward }: EnforcedSecurity): JsonObject {
+function forwarded(operation: JsonObject, { forward }: EnforcedSecurity, passing: ReadonlySet<string>): JsonObject {
   const declared = items(operation['x-upstream-security']).filter(isObject)
-  const names = [...new Set(declared.flatMap((set) => Object.keys(set)))]
+  // What the client sends itself is in the requirement.
+  const names = [...new Set(declared.flatMap((set) => Object.keys(set)))].filter((name) => !passing.has(name))
   if (forward === undefined || names.length === 0) return {}
   const way = Object.hasOwn(ways, forward) ? ways[forward]! : `"${forward}" says what is passed on to it`
   const sentence = `*The service itself asks for ${names.map((name) => `\`${name.replace(/[`\s]+/g, ' ')}\``).join(', ')}; ${way}.*`

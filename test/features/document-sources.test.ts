@@ -98,3 +98,48 @@ test('a service that comes back is asked for its document at once, long before i
     await end()
   }
 })
+
+test('a credential of the service that clients send themselves is asked for in the document, and arrives', async () => {
+  const arrived: (string | undefined)[] = []
+  await using backend = await startBackend((req, res) => {
+    arrived.push(req.headers['x-partner'] as string | undefined)
+    const securitySchemes = { partner: { type: 'apiKey', in: 'header', name: 'X-Partner' } }
+    res.end(JSON.stringify({ ...api('/a'), security: [{ partner: [] }], components: { securitySchemes } }))
+  })
+  const match = 'GET /b'
+  const routes = [{ match, forward: { upstreamSecurity: [] } }]
+  await using gateway = await startGateway(
+    orders(backend.url, { forward: { upstreamSecurity: ['partner', 'nobody'] }, routes }),
+  )
+  const { paths } = await documentOf(gateway.url)
+  assert.deepEqual(paths['/orders/a'].get.security, [{ orders_partner: [] }])
+  const { published } = gateway.running.live.current.documents
+  assert(published.findings.some(({ code }) => code === 'unknown-upstream-scheme'))
+  await fetch(`${gateway.url}/orders/a`, { headers: { 'X-Partner': 'ours' } })
+  assert.equal(arrived.at(-1), 'ours')
+})
+
+test('a scheme of the service that cannot be found or named is told before the start', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-upstream-'))
+  try {
+    const file = join(folder, 'services.json')
+    const forward = { upstreamSecurity: ['key', 'key'] }
+    const securitySchemes = { orders_key: { type: 'apiKey', in: 'header', name: 'X-Key' } }
+    for (const [definition, message] of [
+      [
+        orders('http://127.0.0.1:9', { openapi: false, forward }),
+        /upstreamSecurity\/0.*\n?.*no document that could define/,
+      ],
+      [orders('http://127.0.0.1:9', { forward }), /is named twice/],
+      [
+        { ...orders('http://127.0.0.1:9', { forward }), securitySchemes },
+        /published as "orders_key", which securitySchemes has/,
+      ],
+    ] as const) {
+      await writeFile(file, JSON.stringify(definition))
+      await assert.rejects(loadDefinition(file, {}), message)
+    }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})

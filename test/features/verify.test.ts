@@ -93,6 +93,36 @@ const kinds = (failures: readonly { kind: string; operation: string }[]) =>
   failures.map(({ kind, operation }) => `${kind} ${operation}`)
 
 describe('docs verify', () => {
+  test('sends what a service checks itself beside what the gateway checks', async () => {
+    const partner = { type: 'apiKey', in: 'header', name: 'X-Partner' }
+    await using backend = await serving({
+      ...api,
+      security: [{ partner: [] }],
+      components: { securitySchemes: { partner } },
+    })
+    await trying(orders(backend, { forward: { upstreamSecurity: ['partner'] } }), async (proof) => {
+      const { paths, components } = proof.document as Loose
+      assert.deepEqual(paths['/orders/{id}'].get.security, [
+        { bearer: [], orders_partner: [] },
+        { apiKey: [], orders_partner: [] },
+      ])
+      assert.deepEqual(paths['/orders/health'].get.security, [{ orders_partner: [] }])
+      assert.deepEqual(components.securitySchemes.orders_partner, { ...partner, 'x-sallyport-upstream': 'orders' })
+      const sent: Record<string, string>[] = []
+      const report = await prove({
+        ...proof,
+        send(request) {
+          sent.push(request.headers)
+          return proof.send(request)
+        },
+      })
+      assert.deepEqual(report.failures, [])
+      assert.deepEqual(report.notSent, {})
+      assert(sent.some((fields) => fields['X-Partner'] === 'verified' && fields.Authorization?.startsWith('Bearer ')))
+      assert(sent.some((fields) => fields['X-Partner'] === 'verified' && fields['X-API-Key'] !== undefined))
+    })
+  })
+
   test('proves the demo: every scheme of it, the compositions, and what is public', async () => {
     const backends = await startBackends({ ...process.env, ORDERS_PORT: '0', INVENTORY_PORT: '0', REPORTS_PORT: '0' })
     const lines: string[] = []

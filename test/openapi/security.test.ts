@@ -79,6 +79,61 @@ test('case 61: schemes of backends are hidden; what kind they are is said withou
   assert.ok(!/phishing|169\.254|evil|10\.0\.0\.1/.test(textOf(document)))
 })
 
+const scheme = (name: string) => ({ type: 'apiKey', in: 'header', name })
+const both = {
+  a: scheme('X-A'),
+  b: { type: 'oauth2', flows: { clientCredentials: { tokenUrl: 'https://id.test/t', scopes: { s: 'S' } } } },
+}
+const passing = (upstream: string[], security: object[], consumed: EnforcedSecurity['consumed'] = []) => ({
+  enforced: () => ({ security: security as EnforcedSecurity['security'], consumed, limited: false, upstream }),
+})
+const asking = (security: object[]) =>
+  api({ '/x': { get: { security, responses: ok } } }, { components: { securitySchemes: both } })
+
+test('case 61: a scheme that passes through is combined with each alternative of the gateway, with its scopes', () => {
+  for (const [theirs, upstream, ours, expected] of [
+    [
+      [{ a: [] }, { b: ['s'] }],
+      ['a', 'b'],
+      [{ apiKey: [] }, { session: [] }],
+      [
+        { apiKey: [], svc_a: [] },
+        { apiKey: [], svc_b: ['s'] },
+        { session: [], svc_a: [] },
+        { session: [], svc_b: ['s'] },
+      ],
+    ],
+    [[{ a: [] }, {}], ['a'], [{ apiKey: [] }], [{ apiKey: [], svc_a: [] }, { apiKey: [] }]],
+    [[{ a: [], b: ['s'] }], ['a'], [{ apiKey: [] }], [{ apiKey: [], svc_a: [] }]],
+    [[{}], ['a'], [{ apiKey: [] }], [{ apiKey: [] }]],
+    [[{ a: [] }], ['a'], [], [{ svc_a: [] }]],
+    [[], ['a'], [], []],
+  ] as const) {
+    const { document, codes } = publishOne(asking([...theirs]), passing([...upstream], [...ours]))
+    assert.deepEqual(document.paths['/svc/x'].get.security, expected)
+    assert.deepEqual(codes, [])
+  }
+  const { document } = publishOne(asking([{ b: [] }]), passing(['b'], [{ apiKey: [] }]))
+  assert.deepEqual(document.components.securitySchemes, {
+    ...settings.securitySchemes,
+    svc_b: { ...both.b, 'x-sallyport-upstream': 'svc' },
+  })
+})
+
+test('case 61: a scheme that needs the place of one of the gateway, or that nobody knows, is not asked for but reported', () => {
+  const covered = passing(['b', 'nobody'], [{ bearer: [] }], [{ in: 'header', name: 'Authorization' }])
+  const { document, findings } = publishOne(asking([{ b: ['s'] }]), covered)
+  assert.deepEqual(document.paths['/svc/x'].get.security, [{ bearer: [] }])
+  assert.deepEqual(document.components.securitySchemes, settings.securitySchemes)
+  assert.deepEqual(
+    findings.map(({ severity, code }) => [severity, code]),
+    [
+      ['warning', 'upstream-scheme-covered'],
+      ['warning', 'unknown-upstream-scheme'],
+    ],
+  )
+})
+
 test('case 62: a requirement that names no scheme of the gateway is never published; that service is left out, the others stand', () => {
   const document = api({ '/x': { get: { security: [{ undefinedByThem: [] }], responses: ok } } })
   const { document: published, findings } = publishAll(

@@ -1,5 +1,6 @@
 import type { JsonObject, SecurityRequirement } from '../../openapi/document.ts'
 import { isObject, items, members } from '../../openapi/plain.ts'
+import { upstreamMark } from '../../openapi/upstream-security.ts'
 import { isMethod } from '../../openapi/walk.ts'
 import type { BuildRequest, PageRequest } from './request-builder.ts'
 
@@ -103,6 +104,11 @@ export async function prove(proof: Proof): Promise<ProofReport> {
 
   const work: (() => Promise<void>)[] = []
   const all = operationsOf(document)
+  const upstream = new Set(
+    members((document.components as JsonObject | undefined)?.securitySchemes).flatMap(([name, scheme]) =>
+      isObject(scheme) && scheme[upstreamMark] !== undefined ? [name] : [],
+    ),
+  )
   const documented = new Set(all.map(([path, method]) => placeOf(path, method)))
   for (const [path, method, operation] of all) work.push(() => examine(path, method, operation))
   for (const listed of proof.exposed) work.push(() => lookUp(listed))
@@ -122,6 +128,9 @@ export async function prove(proof: Proof): Promise<ProofReport> {
     const name = `${method.toUpperCase()} ${path}`
     const service = proof.serviceOf(path, method)
     const security = items(operation.security ?? document.security) as readonly SecurityRequirement[]
+    // What the service checks itself is sent along; who the caller is does not hang on it.
+    const ours = (requirement: SecurityRequirement) =>
+      Object.keys(requirement).filter((scheme) => !upstream.has(scheme))
     const fail = (kind: FailureKind, detail: string, requirement?: SecurityRequirement) =>
       failures.push({ kind, operation: name, detail, ...(requirement && { requirement }) })
     const page = { document, path, method, ...(known && { known }) }
@@ -133,7 +142,7 @@ export async function prove(proof: Proof): Promise<ProofReport> {
     // 1.
     let reachable = true
     for (const requirement of security) {
-      const names = Object.keys(requirement)
+      const names = ours(requirement)
       if (names.length === 0) continue
       const used = names.map((scheme) => [scheme, credentials.get(scheme)] as const)
       const missing = used.find(([, minted]) => minted === undefined)
@@ -148,7 +157,11 @@ export async function prove(proof: Proof): Promise<ProofReport> {
         continue
       }
       const minted = used as readonly (readonly [string, Credential])[]
-      const authorized = Object.fromEntries(minted.map(([scheme, { text }]) => [scheme, text]))
+      const theirs = Object.keys(requirement).filter((scheme) => upstream.has(scheme))
+      const authorized = Object.fromEntries([
+        ...minted.map(([scheme, { text }]) => [scheme, text]),
+        ...theirs.map((scheme) => [scheme, 'verified']),
+      ])
       const answer = await attempt(() => build(page, authorized))
       if (!answer) continue
       if (!isReached(answer)) continue
@@ -166,7 +179,7 @@ export async function prove(proof: Proof): Promise<ProofReport> {
     if (!reachable) return
     const answer = await attempt(() => build(page, {}))
     if (!answer || !isReached(answer)) return
-    const asks = security.length > 0 && security.every((one) => Object.keys(one).length > 0)
+    const asks = security.length > 0 && security.every((one) => ours(one).length > 0)
     if (asks) {
       if (answer.status === 401) count.refusedWithout += 1
       else fail('open', `${told(answer)}, without any credential`)
