@@ -39,6 +39,8 @@ export interface Answers {
 
 const mostVariants = 16
 const mostHabits = 10_000
+/** Characters; nothing is learned of longer ones, which anybody can send as many of as they like. */
+const longestTarget = 1_024
 /** How long a target is taken for one whose answers are not kept. */
 const memory = 10_000
 
@@ -104,6 +106,7 @@ export function createAnswers(limit: number, now: () => number): Answers {
     },
 
     learn(target, habit) {
+      if (target.length > longestTarget) return
       habits.delete(target)
       habits.set(target, { habit, until: habit === 'never' ? now() + memory : Number.POSITIVE_INFINITY })
       if (habits.size > mostHabits) habits.delete(habits.keys().next().value!)
@@ -147,6 +150,9 @@ function isSame(one: KeptAnswer['vary'], other: KeptAnswer['vary']): boolean {
 /** What objects and strings take beside their characters, roughly. */
 const overhead = 600
 
-function sizeOf({ fields, content }: KeptAnswer): number {
-  return fields.reduce((sum, text) => sum + text.length + 16, overhead + content.length)
+function sizeOf({ fields, content, vary }: KeptAnswer): number {
+  let size = overhead + content.length
+  for (const text of fields) size += text.length + 16
+  for (const [name, value] of vary) size += name.length + (value?.length ?? 0) + 100
+  return size
 }

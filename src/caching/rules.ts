@@ -84,7 +84,7 @@ export function lifetimeOf(asking: Asking, answer: AnswerHead, fallback: number 
   const directives = parseDirectives(lineOf(fields, 'cache-control'))
   if (directives.has('no-store') || lineOf(fields, 'set-cookie') !== undefined) return undefined
   const vary = varyOf(fields)
-  if (vary === '*') return undefined
+  if (vary === '*' || isStream(fields)) return undefined
 
   const audience = audienceOf(asking, directives, vary)
   if (!audience) return undefined
@@ -95,6 +95,11 @@ export function lifetimeOf(asking: Asking, answer: AnswerHead, fallback: number 
   const staleIfError = mustAsk(directives) ? 0 : (secondsOf(directives, 'stale-if-error') ?? 0)
   if (fresh <= age && staleIfError === 0 && !hasValidator(fields)) return undefined
   return { audience, age, fresh, staleIfError }
+}
+
+/** Whoever asks for events wants each when it comes, and there may be no end to wait for. */
+function isStream(fields: Lines): boolean {
+  return /^text\/event-stream\s*(?:;|$)/i.test(lineOf(fields, 'content-type') ?? '')
 }
 
 function audienceOf(

@@ -1,5 +1,5 @@
 import { guest } from '../authentication/caller.ts'
-import type { Answers, KeptAnswer } from '../caching/answers.ts'
+import type { Answers, KeptAnswer, Request } from '../caching/answers.ts'
 import { createPartitions } from '../caching/partition.ts'
 import {
   type Asking,
@@ -14,6 +14,7 @@ import {
   refreshed,
   varyOf,
 } from '../caching/rules.ts'
+import { hasContent } from '../http/framing.ts'
 import { Problem } from '../http/problem.ts'
 import { isUpgrade } from '../http/upgrade.ts'
 import type { CollectedAnswer, Collection } from '../upstream/forward.ts'
@@ -42,7 +43,8 @@ export function cache(now: () => number): Step {
         if (changed(ctx.state)) answers.forget(target)
       })
     }
-    if (head.fields.get('range') !== undefined || isUpgrade(ctx.req)) {
+    // What a service makes of a GET's content must not be given to those who send none.
+    if (head.fields.get('range') !== undefined || hasContent(ctx.req) || isUpgrade(ctx.req)) {
       ctx.state.cached = 'bypass'
       return next()
     }
@@ -115,6 +117,7 @@ class Visit {
   readonly #now: () => number
   readonly #target: string
   readonly #partition: string
+  readonly #chosenBy: Request
   readonly #began: number
 
   constructor(ctx: StepContext, partitionOf: ReturnType<typeof createPartitions>, now: () => number) {
@@ -127,6 +130,9 @@ class Visit {
     this.#now = now
     this.#target = targetOf(state)
     this.#began = state.gateway.answers.changes
+    const { fields } = state
+    // Of the client's address the service hears from the gateway alone.
+    this.#chosenBy = { get: (name) => (ofClient.has(name) ? lineOf(fields, name) : state.head.fields.get(name)) }
     const shown = lineOf(state.fields, 'cookie') ?? ''
     this.#partition = partitionOf(caller, shown)
     this.asking = {
@@ -138,7 +144,7 @@ class Visit {
   }
 
   find(): KeptAnswer | undefined {
-    const { fields } = this.head
+    const fields = this.#chosenBy
     const own = this.asking.known
       ? this.#answers.find(this.#target, this.#partition, fields)
       : this.asking.unclear
@@ -179,8 +185,8 @@ class Visit {
         return this.#collection(done, () => this.#answerOf(stale, 'stale'))
       const lifetime = lifetimeOf(this.asking, answer, state.route.cache!.for)
       if (!lifetime) {
-        // A failure says nothing of the next answer.
-        if (answer.status < 400) this.#answers.learn(this.#target, 'never')
+        // A failure says nothing of the next answer, and neither does one to a guest who may be somebody.
+        if (answer.status < 400 && !this.asking.unclear) this.#answers.learn(this.#target, 'never')
         done()
         return undefined
       }
@@ -212,22 +218,31 @@ class Visit {
   }
 
   #refresh(stale: KeptAnswer, news: readonly string[]): CollectedAnswer {
-    const answer = { status: stale.status, fields: refreshed(stale.fields, this.#outward(news)) }
-    const lifetime = lifetimeOf(this.asking, answer, this.state.route.cache!.for) ?? { ...stale.lifetime, fresh: 0 }
-    const kept = { ...stale, fields: answer.fields, lifetime, since: this.#now() }
+    const fields = refreshed(stale.fields, this.#outward(news))
+    const lifetime = lifetimeOf(this.asking, { status: stale.status, fields }, this.state.route.cache!.for)
+    if (!lifetime) {
+      // This client gets what came with it, a cookie for instance; nobody else does.
+      this.#answers.forget(this.#target)
+      return this.#answerOf({ ...stale, fields, lifetime: { ...stale.lifetime, fresh: 0 } }, 'revalidated')
+    }
+    const kept = { ...stale, fields, lifetime, since: this.#now(), vary: this.#choice(fields) }
     this.#store(kept)
     return this.#answerOf(kept, 'revalidated')
   }
 
   #keep(answer: { readonly status: number; readonly fields: readonly string[] }, lifetime: Lifetime, content: Buffer) {
-    const fields = this.#outward(answer.fields)
-    if (lineOf(fields, 'content-length') === undefined && answer.status !== 204)
-      fields.push('Content-Length', String(content.length))
-    const names = varyOf(answer.fields)
-    const vary = new Map(names === '*' ? [] : names.map((name) => [name, this.head.fields.get(name)]))
+    const fields = filterLines(this.#outward(answer.fields), (name) => name !== 'content-length')
+    // RFC 9110 §8.6
+    if (answer.status !== 204) fields.push('Content-Length', String(content.length))
+    const vary = this.#choice(answer.fields)
     const kept: KeptAnswer = { status: answer.status, fields, content, lifetime, since: this.#now(), vary }
     this.#store(kept)
     return this.#answerOf(kept, 'miss')
+  }
+
+  #choice(fields: readonly string[]): KeptAnswer['vary'] {
+    const names = varyOf(fields)
+    return new Map(names === '*' ? [] : names.map((name) => [name, this.#chosenBy.get(name)]))
   }
 
   #store(kept: KeptAnswer): void {
@@ -263,6 +278,8 @@ class Visit {
 }
 
 const nothing = Buffer.alloc(0)
+
+const ofClient: ReadonlySet<string> = new Set(['x-forwarded-for', 'forwarded'])
 
 const partitions = { everybody: 'everybody', guests: 'guests' } as const
 

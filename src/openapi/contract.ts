@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { _, Ajv2020, type KeywordCxt } from 'ajv/dist/2020.js'
 import type { Contract, MediaForm, ParameterForm, ParameterLocation } from '../validation/contract.ts'
-import { areUnique, compilePattern } from '../validation/vocabulary.ts'
+import { areUnique, compilePattern, createMeter } from '../validation/vocabulary.ts'
 import { dereferenced } from './arrange.ts'
 import type { Digest } from './digest.ts'
 import type { JsonObject } from './document.ts'
@@ -222,14 +222,86 @@ function generate(
     code(context: KeywordCxt) {
       if (context.schema !== true) return
       const check = context.gen.scopeValue('func', { ref: areUnique, code: _`areUnique` })
-      context.fail(_`!${check}(${context.data})`)
+      context.fail(_`!${check}(${context.data}, ${meterOf(context)})`)
+    },
+  })
+  ajv.addKeyword({
+    keyword: metered,
+    before: '$ref',
+    code(context: KeywordCxt) {
+      const { cost, wide } = context.schema as Cost
+      context.gen.code(_`${meterOf(context)}.charge(${context.data}, ${cost}, ${wide})`)
     },
   })
   try {
-    const root = { ...schema, components }
-    return standaloneCode(ajv, ajv.compile(root))
+    for (const [node, kind] of [[schema, 'Schema'] as const, [components, 'Components'] as const])
+      walk(node, kind, { Schema: (found) => prepare(found) })
+    const code = standaloneCode(ajv, ajv.compile({ ...schema, components }))
+    // Ajv writes an `$id` into a comment as it stands, and a comment ends where its text says so.
+    if (code.includes('/*# sourceURL=')) throw new Error('a schema has a name of its own')
+    return code
   } catch (error) {
     unchecked.push(`${subject}: ${(error as Error).message}`)
     return undefined
   }
+}
+
+/* What a check costs */
+
+/** A keyword of our own; what a document says under this name is taken off. */
+const metered = 'sallyport:metered'
+
+interface Cost {
+  readonly cost: number
+  readonly wide: boolean
+}
+
+const meterOf = ({ gen }: KeywordCxt) => gen.scopeValue('func', { ref: unlimited, code: _`meter` })
+
+/** Only to compile with: nothing is checked in this thread. */
+const unlimited = createMeter()
+
+/** Words after which more than a moment may pass. */
+const costly: ReadonlySet<string> = new Set([
+  ...[
+    '$ref',
+    '$dynamicRef',
+    '$recursiveRef',
+    'allOf',
+    'anyOf',
+    'oneOf',
+    'not',
+    'if',
+    'dependentSchemas',
+    'dependencies',
+  ],
+  ...['properties', 'patternProperties', 'additionalProperties', 'unevaluatedProperties', 'propertyNames', 'required'],
+  ...['items', 'prefixItems', 'contains', 'unevaluatedItems', 'minProperties', 'maxProperties', 'dependentRequired'],
+  ...['pattern', 'format', 'minLength', 'maxLength', 'enum', 'const', 'uniqueItems'],
+])
+
+const wide: ReadonlySet<string> = new Set([
+  ...['patternProperties', 'additionalProperties', 'unevaluatedProperties', 'propertyNames', 'minProperties'],
+  ...['maxProperties', 'items', 'contains', 'unevaluatedItems'],
+])
+
+function prepare(node: JsonObject): void {
+  // Words of Ajv's own: a check that answers later has let the request pass by then.
+  delete node.$async
+  delete node.$id
+  delete node.id
+  // The expression for it takes minutes over a long text (ajv-formats 3.0.1).
+  if (node.format === 'url') node.format = 'uri'
+  delete node[metered]
+  const words = Object.keys(node).filter((word) => costly.has(word))
+  if (words.length === 0) return
+  const sizes = words.map((word) => sizeOf(node[word]))
+  const cost = words.length + Math.floor(sizes.reduce((sum, size) => sum + size, 0) / 8)
+  node[metered] = { cost, wide: words.some((word) => wide.has(word)) } satisfies Cost
+}
+
+function sizeOf(value: unknown): number {
+  if (typeof value === 'object' && value !== null)
+    return Array.isArray(value) ? value.length : Object.keys(value).length
+  return 0
 }

@@ -21,13 +21,17 @@ export interface Complaint {
 /** Words that only say that something below them has failed, which speaks for itself. */
 const echoes: ReadonlySet<string> = new Set(['if', 'then', 'else', '$ref', 'propertyNames'])
 
-/** In the order they were found, each once. */
+/** More than anybody reads: saying each of a hundred thousand would take seconds. */
+const mostDetails = 1_000
+
+/** In the order they were found, each once, the first thousand. */
 export function detailsOf(
   complaints: readonly Complaint[],
 ): readonly { readonly pointer: string; readonly detail: string }[] {
   const seen = new Set<string>()
   const details: { pointer: string; detail: string }[] = []
   for (const { instancePath: pointer, keyword, message = 'does not fit', params } of complaints) {
+    if (details.length === mostDetails) break
     if (echoes.has(keyword)) continue
     const detail = (texts[keyword]?.(params) ?? message).slice(0, longestDetail)
     const key = `${pointer} ${detail}`
@@ -45,7 +49,10 @@ const texts: Readonly<Record<string, (params: Readonly<Record<string, unknown>>)
   additionalProperties: ({ additionalProperty }) => `must not have the member ${JSON.stringify(additionalProperty)}`,
   unevaluatedProperties: ({ unevaluatedProperty }) => `must not have the member ${JSON.stringify(unevaluatedProperty)}`,
   enum: ({ allowedValues }) =>
-    `must be one of ${(allowedValues as unknown[]).map((value) => JSON.stringify(value)).join(', ')}`,
+    `must be one of ${(allowedValues as unknown[])
+      .slice(0, longestDetail)
+      .map((value) => JSON.stringify(value))
+      .join(', ')}`,
   const: ({ allowedValue }) => `must be ${JSON.stringify(allowedValue)}`,
   uniqueItems: () => 'must not have the same item twice',
 }

@@ -4,7 +4,7 @@ import type { RequestHead } from '../http/request-head.ts'
 import type { Contract, MediaForm, ParameterForm } from './contract.ts'
 import { type Complaint, detailsOf, type Mistake } from './mistake.ts'
 import { type PathValues, readParameters } from './parameters.ts'
-import { areUnique, compilePattern, type Pattern } from './vocabulary.ts'
+import { areUnique, compilePattern, createMeter, type Meter, type Pattern, TooManySteps } from './vocabulary.ts'
 
 /** Tells what about a request does not fit the operation's contract. Made once for each operation. */
 export interface Validator {
@@ -26,7 +26,10 @@ export interface MediaCheck {
   check(body: Buffer): readonly Mistake[]
 }
 
-type Check = ((value: unknown) => boolean) & { readonly errors?: readonly Complaint[] | null }
+/** What does not hold. `size`: bytes or characters of what the value was read from. */
+type Check = (value: unknown, size: number) => readonly Complaint[]
+
+type Generated = ((value: unknown) => boolean) & { readonly errors?: readonly Complaint[] | null }
 
 /** `covered`: parameters that the gateway takes off or writes itself, so that the client need not send them. */
 export function createValidator(contract: Contract, covered: (form: ParameterForm) => boolean): Validator {
@@ -37,8 +40,8 @@ export function createValidator(contract: Contract, covered: (form: ParameterFor
   return {
     parameters(head, path) {
       const { values, mistakes } = readParameters(forms, head, path)
-      if (!check || check(values)) return mistakes
-      return [...mistakes, ...parameterMistakes(check.errors ?? [])]
+      const complaints = check?.(values, head.query.length) ?? []
+      return complaints.length === 0 ? mistakes : [...mistakes, ...parameterMistakes(complaints)]
     },
     content: content && {
       required: content.required,
@@ -74,8 +77,7 @@ function mediaCheck({ code }: MediaForm): MediaCheck {
     check(body) {
       const parsed = parseJson(body, deepestBody)
       if (parsed.outcome === 'malformed') return [{ in: 'body', pointer: '', detail: faults[parsed.reason] }]
-      if (check(parsed.value)) return []
-      return detailsOf(check.errors ?? []).map((detail) => ({ in: 'body' as const, ...detail }))
+      return detailsOf(check(parsed.value, body.length)).map((detail) => ({ in: 'body' as const, ...detail }))
     },
   }
 }
@@ -106,10 +108,49 @@ function requireOf(name: string): unknown {
  * schema stand in it as literals only.
  */
 function load(code: string): Check {
-  const module: { exports?: Check } = {}
-  new Function('module', 'require', 'pattern', 'areUnique', code)(module, requireOf, lenientPattern, areUnique)
-  return module.exports!
+  const module: { exports?: Generated } = {}
+  const meter: Meter = createMeter()
+  new Function('module', 'require', 'pattern', 'areUnique', 'meter', code)(
+    module,
+    requireOf,
+    (expression: string) => meteredPattern(expression, meter),
+    areUnique,
+    meter,
+  )
+  const generated = module.exports!
+  return function check(value, size) {
+    meter.start(fewestSteps + stepsOfByte * size)
+    try {
+      return generated(value) ? [] : (generated.errors ?? [])
+    } catch (error) {
+      if (error instanceof TooManySteps) return [tooManySteps]
+      throw error
+    }
+  }
 }
+
+/** A second of a slow machine for a body of 256 KiB. */
+const fewestSteps = 500_000
+const stepsOfByte = 4
+
+const tooManySteps: Complaint = {
+  instancePath: '',
+  keyword: 'steps',
+  message: 'can be read in too many ways to be checked',
+  params: {},
+}
+
+function meteredPattern(expression: string, meter: Meter): Pattern {
+  const pattern = lenientPattern(expression)
+  return {
+    test(text) {
+      meter.charge(text, patternCost, false)
+      return pattern.test(text)
+    },
+  }
+}
+
+const patternCost = 8
 
 /** What RE2 cannot say was named when the check was generated; here it holds for everything. */
 function lenientPattern(expression: string): Pattern {

@@ -1,8 +1,8 @@
 import { RE2JS } from 're2js'
 
 /**
- * Two words of JSON Schema that can be made to run for minutes, said in a way that cannot. Used where checks are
- * generated and where they run.
+ * What of JSON Schema can be made to run for minutes, said in a way that cannot. Used where checks are generated and where
+ * they run.
  */
 
 /** `pattern` and `patternProperties` (JSON Schema 2020-12 §6.3.3) by RE2, in time linear to the text. */
@@ -41,11 +41,41 @@ export function compilePattern(expression: string): Pattern {
   return { test: (text) => compiled.test(text) }
 }
 
+/**
+ * The steps that one check may take. A schema that branches on its way down into itself (`and` of two expressions, `or` of
+ * two expressions) is held against the innermost value once for each way to it: thirty levels are a thousand million.
+ */
+export interface Meter {
+  /** Says how many steps there are from now on. */
+  start(steps: number): void
+  /** `wide`: the size of lists and objects counts, because each of their members is looked at. Throws `TooManySteps`. */
+  charge(data: unknown, cost: number, wide: boolean): void
+}
+
+export class TooManySteps extends Error {}
+
+export function createMeter(): Meter {
+  let left = 0
+  return {
+    start(steps) {
+      left = steps
+    },
+    charge(data, cost, wide) {
+      left -= cost
+      if (typeof data === 'string') left -= data.length >> 4
+      else if (wide && typeof data === 'object' && data !== null)
+        left -= Array.isArray(data) ? data.length : Object.keys(data).length
+      if (left < 0) throw new TooManySteps()
+    },
+  }
+}
+
 /** Whether no item stands twice (JSON Schema 2020-12 §6.4.3), without comparing each with each. */
-export function areUnique(items: readonly unknown[]): boolean {
+export function areUnique(items: readonly unknown[], meter: Meter): boolean {
   const seen = new Set<string>()
   for (const item of items) {
     const key = canonical(item)
+    meter.charge(key, 4, false)
     if (seen.has(key)) return false
     seen.add(key)
   }

@@ -28,6 +28,17 @@ describe('kept answers', () => {
     assert.equal(answers.find('huge', 'p', request), undefined)
   })
 
+  test('count what requests said to choose them, and remember no endless addresses', () => {
+    const answers = createAnswers(100_000, () => 0)
+    const wordy = { ...answer(1), vary: new Map([['accept', 'x'.repeat(60_000)]]) }
+    answers.keep('a', 'p', wordy, 0)
+    answers.keep('b', 'p', wordy, 0)
+    assert.ok(answers.size > 60_000 && answers.size <= 100_000)
+    answers.learn('c', 'never')
+    answers.learn('c'.repeat(8_000), 'never')
+    assert.deepEqual([answers.habit('c'), answers.habit('c'.repeat(8_000))], ['never', undefined])
+  })
+
   test('from before a change are not kept after it', () => {
     const answers = createAnswers(100_000, () => 0)
     const asked = answers.changes

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type RequestOptions, request, type ServerResponse } from 'node:http'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import { type Backend, startBackend } from '../backend.ts'
+import { sendRaw } from '../raw.ts'
 import { eventually, type GatewayUnderTest, startGateway } from '../sallyport.ts'
 
 /** What the service does next, by path; and how often it was asked. */
@@ -84,6 +85,23 @@ describe('answers that are kept', () => {
   }
   const as = (name: string, more: Record<string, string> = {}) => ({ 'X-API-Key': keyOf(name), ...more })
 
+  /** What `/open/a` says to a request that fetch cannot send. */
+  function askRaw(more: RequestOptions): Promise<string> {
+    const { port } = new URL(gateway.url)
+    return new Promise((resolve, reject) => {
+      request({ port, host: '127.0.0.1', path: new URL(at('/open/a')).pathname, ...more }, (res) => {
+        res.setEncoding('utf8')
+        let text = ''
+        res.on('data', (chunk: string) => {
+          text += chunk
+        })
+        res.on('end', () => resolve(text))
+      })
+        .on('error', reject)
+        .end()
+    })
+  }
+
   /** Answers with who asks, and counts. */
   const personal =
     (fields: Record<string, string>): Script =>
@@ -152,21 +170,7 @@ describe('answers that are kept', () => {
       res.setHeader('Cache-Control', 'public, max-age=60')
       res.end(`http://${req.headers['x-forwarded-host']}/ ${asked.length}`)
     }
-    const { port } = new URL(gateway.url)
-    const { request } = await import('node:http')
-    const ask = (host: string) =>
-      new Promise<string>((resolve, reject) => {
-        request({ port, path: new URL(at('/open/a')).pathname, headers: { host } }, (res) => {
-          res.setEncoding('utf8')
-          let text = ''
-          res.on('data', (chunk: string) => {
-            text += chunk
-          })
-          res.on('end', () => resolve(text))
-        })
-          .on('error', reject)
-          .end()
-      })
+    const ask = (host: string) => askRaw({ headers: { host } })
     assert.equal(await ask('evil.example'), 'http://evil.example/ 1')
     assert.equal(await ask('good.example'), 'http://good.example/ 2')
   })
@@ -310,6 +314,83 @@ describe('answers that are kept', () => {
       (await others).map(({ text }) => text),
       ['good', 'good'],
     )
+  })
+
+  test('never take over the cookie that came with word that one is still good', async () => {
+    let cookie: string | undefined
+    script = (req, res) => {
+      res.setHeader('Cache-Control', 'public, max-age=10')
+      res.setHeader('ETag', '"v1"')
+      if (cookie) res.setHeader('Set-Cookie', cookie)
+      if (req.headers['if-none-match'] === '"v1"') res.writeHead(304).end()
+      else res.end('content')
+    }
+    await get('/closed/a', as('ada'))
+    time += 11_000
+    cookie = 'session=ada'
+    assert.equal((await get('/closed/a', as('ada'))).headers.get('set-cookie'), 'session=ada')
+    time += 11_000
+    cookie = undefined
+    const other = await get('/closed/a', as('kenji'))
+    assert.deepEqual([other.text, other.headers.get('set-cookie')], ['content', null])
+  })
+
+  test('are not made of the content that a GET carries', async () => {
+    script = (req, res) => {
+      let text = ''
+      req.on('data', (chunk) => {
+        text += chunk
+      })
+      req.on('end', () => {
+        res.setHeader('Cache-Control', 'public, max-age=60')
+        res.end(`q=${text}`)
+      })
+    }
+    const path = new URL(at('/open/a')).pathname
+    const host = new URL(gateway.url).host
+    const poison = await sendRaw(gateway.url, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 4\r\n\r\nevil`)
+    assert.match(poison.text, /q=evil/)
+    assert.equal((await get('/open/a')).text, 'q=')
+    // Nobody waits for content that another is slow to send.
+    const slow = sendRaw(gateway.url, `GET ${path}/2 HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 4\r\n\r\n`, 2_000)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.equal((await get('/open/a/2')).text, 'q=')
+    await slow
+  })
+
+  test('of a stream of events are none', async () => {
+    script = (_req, res) => {
+      res.setHeader('Content-Type', 'text/event-stream')
+      res.write('data: 1\n\n')
+    }
+    const stream = await fetch(at('/closed/stream'), { headers: as('ada'), signal: AbortSignal.timeout(5_000) })
+    const reader = stream.body!.getReader()
+    assert.equal(Buffer.from((await reader.read()).value!).toString(), 'data: 1\n\n')
+    await reader.cancel()
+  })
+
+  test('without content say no length', async () => {
+    script = (_req, res) => {
+      res.socket!.end('HTTP/1.1 204 No Content\r\nCache-Control: max-age=60\r\nContent-Length: 0\r\n\r\n')
+    }
+    for (const how of ['sallyport; fwd=miss; stored', 'sallyport; hit; ttl=60']) {
+      const { status, headers } = await get('/open/a')
+      assert.deepEqual([status, headers.get('cache-status'), headers.get('content-length')], [204, how, null])
+    }
+  })
+
+  test('are chosen by the address that the gateway names, where the service says so', async () => {
+    script = personal({ 'Cache-Control': 'max-age=60', Vary: 'X-Forwarded-For' })
+    assert.equal(await askRaw({ localAddress: '127.0.0.1' }), 'anonymous 1')
+    assert.equal(await askRaw({ localAddress: '127.0.0.2' }), 'anonymous 2')
+    assert.equal(await askRaw({ localAddress: '127.0.0.1' }), 'anonymous 1')
+  })
+
+  test('are kept for other guests while one shows a cookie', async () => {
+    script = personal({ 'Cache-Control': 'max-age=60' })
+    await get('/open/a', { Cookie: 'tracker=1' })
+    assert.equal((await get('/open/a')).text, 'anonymous 2')
+    assert.equal((await get('/open/a')).text, 'anonymous 2')
   })
 
   test('only-if-cached asks nobody', async () => {

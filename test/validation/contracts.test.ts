@@ -46,6 +46,64 @@ describe('checks made from documents', () => {
     assert.equal(check(`${'a'.repeat(20_000)}b`).length, 1)
   })
 
+  test('do not go every way through a schema that branches into itself', () => {
+    const branch = (op: string) => ({
+      type: 'object',
+      properties: { op: { const: op }, left: { $ref: '#/components/schemas/Filter' } },
+      required: ['op', 'left'],
+    })
+    const schemas = { Filter: { oneOf: [branch('and'), branch('or'), { type: 'integer' }] } }
+    const check = ofBody({ $ref: '#/components/schemas/Filter' }, schemas)
+    let body: unknown = 1
+    for (let depth = 0; depth < 6; depth += 1) body = { op: 'and', left: body }
+    assert.deepEqual(check(body), [])
+    // Sixty levels are 2^60 ways.
+    for (let depth = 0; depth < 54; depth += 1) body = { op: 'and', left: body }
+    assert.deepEqual(check(body), [' can be read in too many ways to be checked'])
+    assert.deepEqual(check({ op: 'and', left: 1 }), [], 'the next body has steps of its own')
+  })
+
+  test('compare what stands twice within the same steps', () => {
+    const next = { $ref: '#/components/schemas/Chain' }
+    const Chain = { anyOf: [{ properties: { next } }, { properties: { next }, uniqueItems: true }] }
+    const check = ofBody(next, { Chain })
+    let body: unknown = Array.from({ length: 20_000 }, (_none, index) => index)
+    for (let depth = 0; depth < 60; depth += 1) body = { next: body }
+    assert.deepEqual(check(body), [' can be read in too many ways to be checked'])
+  })
+
+  test('say of a hundred thousand mistakes what somebody reads', () => {
+    const check = ofBody({ items: { anyOf: [{ type: 'object' }, { type: 'array' }, { enum: ['a', 'b'] }] } })
+    assert.equal(check(Array(60_000).fill(1)).length, 1_000)
+  })
+
+  test('take an address that is a long row of "@" in no time', () => {
+    const check = ofBody({ type: 'string', format: 'url' })
+    assert.equal(check(`${'http://user@'.repeat(20_000)} `).length, 1)
+    assert.equal(check('https://example.com/a?b=c').length, 0)
+  })
+
+  test('answer at once also where a schema says $async', () => {
+    const check = ofBody({ $async: true, type: 'object', required: ['a'] })
+    assert.deepEqual(check({}), [' must have the member "a"'])
+  })
+
+  test('have no text of a document where code is', () => {
+    const code = '*/globalThis.broken=1;/*'
+    const schema = { $comment: code, title: code, format: `"];${code}`, required: [code], enum: [code, {}] }
+    const document = {
+      openapi: '3.1.0',
+      info: { title: 'x', version: '1' },
+      paths: { '/x': { post: { responses: {}, requestBody: { content: { 'application/json': { schema } } } } } },
+    }
+    const made = digest(service(document, { name: 'svc' }))
+    // As if what takes names off had missed one.
+    const item = Object.values(made.document.paths)[0] as Loose
+    item.post.requestBody.content['application/json'].schema.$id = code
+    createValidator(contractOf(made, 0), nothingCovered).content!.accepts('application/json')!.check(Buffer.from('{}'))
+    assert.equal(Reflect.get(globalThis, 'broken'), undefined)
+  })
+
   test('match like JavaScript, by whichever engine', () => {
     for (const [pattern, fitting, other] of [
       ['^[a-z]{2}-\\d+$', 'ab-17', 'ab-x'],
