@@ -23,7 +23,17 @@ export const init: Command = {
       err(`sallyport: ${code === 'EEXIST' ? `${config} is there already; --config names another file` : message}`)
       return 1
     }
-    out(json ? JSON.stringify({ file: config }) : `wrote ${config}; sallyport start runs it, sallyport check reads it`)
+    out(
+      json
+        ? JSON.stringify({ file: config })
+        : [
+            `wrote ${config}: every service asks for a token or an API key`,
+            '  sallyport check                      reads it',
+            '  sallyport keys create --owner you    prints a key to try it with, for the field X-API-Key',
+            '  sallyport start                      runs it',
+            '  sallyport docs build                 writes the schema by which editors complete and explain it',
+          ].join('\n'),
+    )
     return 0
   },
 }

@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 /** The command line. Returns the exit code; never throws for what somebody typed or wrote into services.json. */
 export async function run(words: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let json = false
+  let called: Command | undefined
   try {
     // Only the common options are read here; what a command does not know it refuses itself.
     const { values, tokens } = parseArgs({
@@ -41,17 +42,19 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
       return token.value === undefined ? [token.rawName] : [`${token.rawName}=${token.value}`]
     })
     const [name, ...others] = rest
-    const command = name === undefined || !Object.hasOwn(commands, name) ? undefined : await commands[name]!()
+    const asked = name === 'help' ? others[0] : name
+    const command = asked !== undefined && Object.hasOwn(commands, asked) ? await commands[asked]!() : undefined
+    if (asked !== undefined && !command) throw new UsageError(await unknownCommand(asked))
     if (values.help || name === undefined || name === 'help') {
       terminal.out(command ? help(command) : await overview())
       return name === undefined && !values.help ? 2 : 0
     }
-    if (!command) throw new UsageError(`there is no command "${name}"`)
+    called = command!
     if (typeof values.config !== 'string') throw new UsageError('--config needs the path of a services.json')
-    return await command.run(others, { config: values.config, json }, terminal)
+    return await called.run(others, { config: values.config, json }, terminal)
   } catch (error) {
     if (error instanceof UsageError) {
-      terminal.err(`sallyport: ${error.message}\n\n${await overview()}`)
+      terminal.err(`sallyport: ${error.message}\n\n${called ? help(called) : await overview()}`)
       return 2
     }
     const { InvalidConfiguration, isForOperator } = await import('./refusals.ts')
@@ -67,8 +70,26 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
   }
 }
 
-function help({ usage, summary, details }: Command): string {
-  return [`sallyport ${usage}`, '', summary, ...(details ? ['', ...details.map((line) => `  ${line}`)] : [])].join('\n')
+const common = [
+  '-c, --config FILE   the services.json; the one of this folder if left out',
+  '--json              the answer as one JSON value, for machines',
+]
+
+function help({ usage, summary, details = [] }: Command): string {
+  const indented = [details, common].filter((lines) => lines.length > 0)
+  return [
+    `usage: sallyport ${usage}`,
+    '',
+    summary,
+    ...indented.flatMap((lines) => ['', ...lines.map((line) => `  ${line}`.trimEnd())]),
+  ].join('\n')
+}
+
+/** Read late: whoever types a command that is there needs nothing of it. */
+async function unknownCommand(typed: string): Promise<string> {
+  const { suggest } = await import('../config/suggest.ts')
+  const meant = suggest(typed, Object.keys(commands))
+  return `there is no command "${typed}"${meant ? `; did you mean "${meant}"?` : ''}`
 }
 
 async function overview(): Promise<string> {
@@ -78,5 +99,7 @@ async function overview(): Promise<string> {
     'usage: sallyport <command> [--config services.json] [--json]',
     '',
     ...rows.map(({ usage, summary }) => `  ${usage.padEnd(width)}  ${summary}`),
+    '',
+    'sallyport <command> --help says what may follow.',
   ].join('\n')
 }

@@ -41,17 +41,22 @@ const user = z
   .transform((record) => ({ ...record, subject: record.subject ?? record.username }))
 
 /** The users file, as an operator writes it. */
-export const usersFile = z.array(user, 'is not a list of users').superRefine((list, context) => {
-  for (const key of ['username', 'subject'] as const) {
-    const first = new Map<string, number>()
-    for (const [index, { [key]: value }] of list.entries()) {
-      const earlier = first.get(value)
-      if (earlier === undefined) first.set(value, index)
-      else
-        context.addIssue({ code: 'custom', path: [index, key], message: `"${value}" is that of /${earlier} already` })
+export const usersFile = z
+  .array(
+    user,
+    'is not a list of users, such as [{ "username": "ada", "passwordHash": "$argon2id$…", "roles": ["editor"] }]',
+  )
+  .superRefine((list, context) => {
+    for (const key of ['username', 'subject'] as const) {
+      const first = new Map<string, number>()
+      for (const [index, { [key]: value }] of list.entries()) {
+        const earlier = first.get(value)
+        if (earlier === undefined) first.set(value, index)
+        else
+          context.addIssue({ code: 'custom', path: [index, key], message: `"${value}" is that of /${earlier} already` })
+      }
     }
-  }
-})
+  })
 
 export type User = Readonly<z.output<typeof user>>
 

@@ -216,6 +216,32 @@ describe('a command that is called wrongly', () => {
       assert.match(err + out, /usage: sallyport/)
     })
   }
+
+  test('says what was meant by a mistyped name', async () => {
+    const { code, err } = await sallyport(['chek'], sound)
+    assert.equal(code, 2)
+    assert.match(err, /there is no command "chek"; did you mean "check"\?/)
+  })
+
+  test('shows the help of the command, not the list of all', async () => {
+    const { err } = await sallyport(['keys', 'create'], sound)
+    assert.match(err, /needs --owner/)
+    assert.match(err, /usage: sallyport keys create\|list/)
+    assert.match(err, /create --owner WHO/)
+    assert.doesNotMatch(err, /prove that the gateway enforces/)
+  })
+
+  test('help, before or after a command, says its options and those of every command', async () => {
+    for (const words of [
+      ['help', 'keys'],
+      ['keys', '--help'],
+    ]) {
+      const { code, out } = await sallyport(words, sound)
+      assert.equal(code, 0)
+      assert.match(out, /rotate ID[^]*--config FILE[^]*--json/)
+    }
+    assert.equal((await sallyport(['help', 'kays'], sound)).code, 2)
+  })
 })
 
 describe('what stands outside services.json and cannot be used', () => {

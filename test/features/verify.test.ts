@@ -199,6 +199,28 @@ describe('docs verify', () => {
     })
   })
 
+  test('puts its tokens on record where only what is on record is believed', async () => {
+    await using backend = await serving(api)
+    const issuers = {
+      local: { type: 'embedded', revocation: 'allowlist' },
+      legacy: {
+        type: 'secret',
+        issuer: 'old',
+        audience: 'api',
+        secret: 'kL9#vQ2!xT7@mW4$zR8%nB5^pD3&hJ6*',
+        revocation: 'allowlist',
+      },
+    }
+    const legacy = { type: 'http', scheme: 'bearer', issuers: ['legacy'] }
+    const security = [{ bearer: [] }, { legacy: [] }]
+    const definition = orders(backend, { security }, { issuers, securitySchemes: { ...securitySchemes, legacy } })
+    await trying(definition, async (proof) => {
+      const report = await prove(proof)
+      assert.deepEqual(report.failures, [])
+      assert(report.authenticated >= 4 * 2, JSON.stringify(report))
+    })
+  })
+
   test('counts what "allow" refuses afterwards as authenticated', async () => {
     await using backend = await serving(api)
     const allow = { roles: ['owner'], when: "caller.subject == 'nobody at all'" }

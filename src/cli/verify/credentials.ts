@@ -3,6 +3,7 @@ import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import type { Algorithm } from '../../authentication/algorithms.ts'
 import { metadataUrl } from '../../authentication/discovery.ts'
 import { type FetchJson, fetchJson as fetchJsonByHttp } from '../../authentication/fetch-json.ts'
+import { openIssuedTokens } from '../../authentication/issued-tokens.ts'
 import { createSessionStore } from '../../authentication/session-store.ts'
 import { secretKey } from '../../authentication/shared-secret.ts'
 import type { JwtIssuer } from '../../authentication/token-issuer.ts'
@@ -187,6 +188,11 @@ async function tokenOf(name: string, tools: MintTools, note: (text: string) => v
     iat: seconds,
     exp: seconds + Math.min(life, profile.maxLifetime),
     jti: randomBytes(16).toString('base64url'),
+  }
+  if (settings.revocation === 'allowlist') {
+    const onRecord = openIssuedTokens(assembly.store)
+    await onRecord.record({ issuer: profile.issuer, tokenId: claims.jti, until: claims.exp })
+    onRecord.close()
   }
   const type = profile.types.find((one) => one !== 'absent')
   const header = type === undefined ? {} : { typ: type === 'jwt' ? 'JWT' : type }
