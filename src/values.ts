@@ -47,7 +47,7 @@ export function httpUrl(subject = 'a URL') {
     if (!URL.canParse(text)) return complain('is absolute, such as "http://127.0.0.1:4001"')
     const url = new URL(text)
     if (url.protocol !== 'http:' && url.protocol !== 'https:')
-      complain(`starts with http:// or https://, not ${url.protocol}`)
+      complain(`starts with http:// or https://, such as "http://localhost:4001", not with ${url.protocol}`)
     if (url.username || url.password) complain('carries no user name and no password; use forward.credentials instead')
     if (url.hash || text.includes('#')) complain('has no fragment (#)')
   })

@@ -88,7 +88,10 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
     const path: Path = ['services', index]
     checkNames(raw['security'], [...path, 'security'])
     if (raw['security'] === undefined && value['security'] === undefined) {
-      complain(path, 'no security is given, neither here nor for all services; write "security": [] if it is public')
+      complain(
+        path,
+        'no security is given, neither here nor for all services; write "security": [{ "bearer": [] }] for callers with a token, [] if it is public',
+      )
     }
     const name = raw['name']
     if (typeof name === 'string') {

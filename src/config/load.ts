@@ -13,8 +13,8 @@ export class InvalidConfiguration extends Error {
   readonly mistakes: readonly Mistake[]
 
   constructor(file: string, mistakes: readonly Mistake[], options?: ErrorOptions) {
-    const lines = mistakes.map(
-      ({ line, column, pointer, message }) => `  ${file}:${line}:${column} ${pointer || '/'}: ${message}`,
+    const lines = mistakes.map(({ line, column, pointer, message }) =>
+      line === 0 ? `  ${message}` : `  ${file}:${line}:${column} ${pointer || '/'}: ${message}`,
     )
     const count = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`
     super(`${file} has ${count}\n${lines.join('\n')}`, options)
@@ -148,12 +148,7 @@ function describe(issue: z.core.$ZodIssue, base: Path, complain: (path: Path, me
       return
     }
     case 'invalid_type':
-      complain(
-        path,
-        issue.input === undefined && issue.message.startsWith('Invalid input')
-          ? 'this key is missing'
-          : plain(issue.message),
-      )
+      complain(path, wrongType(issue.message))
       return
     case 'invalid_key':
       for (const inner of issue.issues) complain(path, inner.message)
@@ -171,6 +166,25 @@ function isOtherType(issues: readonly z.core.$ZodIssue[]): boolean {
 /** How deep into the value a branch of a union came before it failed. */
 function reach(issues: readonly z.core.$ZodIssue[]): number {
   return Math.max(0, ...issues.map(({ path, code }) => path.length + (code === 'unrecognized_keys' ? 1 : 0)))
+}
+
+const types: Readonly<Record<string, string>> = {
+  array: 'a list [ … ]',
+  object: 'an object { … }',
+  record: 'an object { … }',
+  string: 'a string',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  null: 'null',
+}
+
+/** Zod leaves the value out of what it reports: whether one was there is known by its own text alone. */
+function wrongType(message: string): string {
+  const [, expected, received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(message) ?? []
+  if (!expected || !received) return plain(message)
+  if (received === 'undefined') return 'this key is missing'
+  return `${types[expected] ?? expected} belongs here, not ${types[received] ?? received}`
 }
 
 function plain(message: string): string {

@@ -238,7 +238,7 @@ describe('a command that is called wrongly', () => {
     ]) {
       const { code, out } = await sallyport(words, sound)
       assert.equal(code, 0)
-      assert.match(out, /rotate ID[^]*--config FILE[^]*--json/)
+      assert.match(out, /rotate ID[\s\S]*--config FILE[\s\S]*--json/)
     }
     assert.equal((await sallyport(['help', 'kays'], sound)).code, 2)
   })

@@ -93,6 +93,20 @@ describe('a services.json that is refused, with the place and what would be righ
     assert.deepEqual(mistakesOf({ services: [{ ...orders, forward }] }), [])
   })
 
+  for (const [key, value, right] of [
+    ['targets', 'http://127.0.0.1:4001', /^a list \[ … \] belongs here, not a string$/],
+    ['routes', { 'GET /': {} }, /^a list \[ … \] belongs here, not an object \{ … \}$/],
+    ['name', 5, /^a string belongs here, not a number$/],
+    ['targets', undefined, /^this key is missing$/],
+  ] as const) {
+    refuses(
+      `a value of another type, or none: ${key} is ${JSON.stringify(value)}`,
+      { services: [{ ...orders, [key]: value }] },
+      `/services/0/${key}`,
+      right,
+    )
+  }
+
   refuses('an empty file', '', '', /empty/)
   refuses('a file that is cut off', '{ "services": [', '', /closing bracket is missing/)
   refuses('a comment', '{ /* no */ "services": [] }', '', /no comments/)
