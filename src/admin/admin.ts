@@ -46,10 +46,17 @@ export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools):
     ctx.body = text
   })
   router.get('/services', (ctx) => {
-    const { drift } = live.current
+    const { drift, documents } = live.current
+    const { findings } = documents.published
     const counts = new Map(drift.report().map((one) => [one.service, one.counts]))
     const { services } = live.current.readiness()
-    ctx.body = { services: services.map((service) => ({ ...service, drift: counts.get(service.name) })) }
+    ctx.body = {
+      services: services.map((service) => ({
+        ...service,
+        drift: counts.get(service.name),
+        findings: findings.filter((finding) => finding.service === service.name),
+      })),
+    }
   })
   router.get('/openapi.json', (ctx) => {
     const { type, body } = live.current.documents.published.json

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { loadDefinition } from '../config/load.ts'
 import { jsonSchema } from '../config/schema.ts'
+import type { Finding } from '../openapi/document.ts'
 import { silent } from '../telemetry/log.ts'
 import { assemble } from './assemble.ts'
 import { type Command, type CommonOptions, type ExitCode, type Terminal, UsageError } from './command.ts'
@@ -55,17 +56,26 @@ async function buildDocuments({ config, json }: CommonOptions, { environment, ou
       { path: join(folder, 'openapi.json'), content: JSON.parse(documents.published.json.body.toString()) },
       { path: join(folder, 'services.schema.json'), content: jsonSchema() },
     ]
+    const { findings } = documents.published
+    for (const finding of findings) if (finding.severity !== 'info') err(formatFinding(finding))
     await mkdir(folder, { recursive: true })
     for (const { path, content } of files) await writeFile(path, `${JSON.stringify(content, null, 2)}\n`)
     out(
       json
-        ? JSON.stringify({ files: files.map(({ path }) => path) })
+        ? JSON.stringify({ files: files.map(({ path }) => path), findings })
         : files.map(({ path }) => `wrote ${path}`).join('\n'),
     )
     return 0
   } finally {
     await assembly.close()
   }
+}
+
+/** `orders:12:5 warning: …`, as compilers write it: the service, the line and the column of its document. */
+function formatFinding({ service, severity, code, message, line, column, pointer }: Finding): string {
+  const place = line === undefined ? '' : `:${line}:${column}`
+  const where = pointer === undefined ? '' : `, at ${pointer}`
+  return `${service}${place} ${severity}: ${message} (${code}${where})`
 }
 
 async function verifyDocuments({ config, json }: CommonOptions, { environment, out }: Terminal): Promise<ExitCode> {

@@ -5,6 +5,7 @@ import { type Change, changesBetween } from './changes.ts'
 import { contractOf } from './contract.ts'
 import { type Digest, type DigestOperation, type DigestSource, digest } from './digest.ts'
 import type { EnforcedSecurity, Finding, Staleness } from './document.ts'
+import { locateFindings } from './locate.ts'
 import type { Mistake } from './parse.ts'
 import { type PublishSettings, publish } from './publish.ts'
 import { type LocalFile, readDocument } from './read.ts'
@@ -79,9 +80,12 @@ export function createPressWork() {
     async read(handle: number, { service, bytes, local }: ReadOrder): Promise<ReadAnswer> {
       const read = bytes === undefined ? undefined : await readDocument(bytes, local)
       if (read?.outcome === 'unreadable') return read
+      const files = read?.files ?? []
       const made = digest({ ...service, document: read?.document })
-      held.set(handle, { digest: made })
-      return { outcome: 'read', operations: made.operations, findings: made.findings, files: read?.files ?? [] }
+      // Of a document of several files it is not known in which one a place is.
+      const findings = bytes && files.length === 0 ? locateFindings(made.findings, bytes) : made.findings
+      held.set(handle, { digest: { ...made, findings } })
+      return { outcome: 'read', operations: made.operations, findings, files }
     },
 
     /** Forget what was read or published under a handle. */

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { run } from '../../src/cli/run.ts'
 import { loadDefinition } from '../../src/config/load.ts'
 import { startBackend } from '../backend.ts'
 import { eventually, startGateway } from '../sallyport.ts'
@@ -139,6 +140,41 @@ test('a scheme of the service that cannot be found or named is told before the s
       await writeFile(file, JSON.stringify(definition))
       await assert.rejects(loadDefinition(file, {}), message)
     }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('what is odd in a document is shown by the admin port and by docs build, with the line and the column', async () => {
+  const text =
+    'openapi: 3.1.0\ninfo: { title: t, version: "1" }\npaths:\n  /a:\n    get: { responses: { 200: { $ref: "#/nowhere" } } }\n'
+  await using backend = await startBackend((_req, res) => res.end(text))
+  await using gateway = await startGateway(orders(backend.url, {}))
+  const answer = await fetch(`${gateway.adminUrl}/services`)
+  const { services } = (await answer.json()) as { services: { findings: object[] }[] }
+  assert.deepEqual(services[0]!.findings, [
+    {
+      service: 'orders',
+      severity: 'warning',
+      code: 'unresolved-reference',
+      message: 'the reference "#/nowhere" was left out: there is nothing at that place',
+      pointer: '/paths/~1a/get/responses/200',
+      line: 5,
+      column: 25,
+    },
+  ])
+
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-findings-'))
+  try {
+    const config = join(folder, 'services.json')
+    await writeFile(config, JSON.stringify({ store: { type: 'memory' }, ...orders(backend.url, {}) }))
+    const lines: string[] = []
+    const err = (line: string) => void lines.push(line)
+    assert.equal(await run(['docs', 'build', '--config', config], { environment: {}, out: () => {}, err }), 0)
+    assert.match(
+      lines.join('\n'),
+      /^orders:5:25 warning: the reference "#\/nowhere" was left out.*\(unresolved-reference, at \//m,
+    )
   } finally {
     await rm(folder, { recursive: true })
   }
