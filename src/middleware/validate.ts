@@ -103,7 +103,8 @@ async function judgeContent(
   }
   if (!media.readable) return fits
   const coding = req.headers['content-encoding']
-  if (coding !== undefined && coding.toLowerCase() !== 'identity')
+  // An empty field is one that says nothing, to the gateway as to the service.
+  if (coding !== undefined && !/^(?:identity)?$/i.test(coding.trim()))
     return tooMuch('is coded, and only plain JSON is checked')
   const limit = Math.min(largest, state.route.limits.body)
   const larger = () => tooMuch(`has more than the ${limit} bytes that are checked`)

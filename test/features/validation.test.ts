@@ -230,6 +230,11 @@ describe('requests against the document of their service', () => {
     assert.match(metrics, /sallyport_validation_total\{service="small",verdict="unchecked"\} [1-9]/)
   })
 
+  test('is not got round by an empty Content-Encoding', async () => {
+    assert.equal((await send('/strict/orders', { customer: 7 }, { 'Content-Encoding': '' })).status, 400)
+    assert.equal((await send('/strict/orders', good, { 'Content-Encoding': '' })).status, 200)
+  })
+
   test('a route may say otherwise', async () => {
     assert.equal((await ask('/careful/orders/seven')).status, 200)
   })
