@@ -1,4 +1,5 @@
 import type Router from '@koa/router'
+import type { Person } from '../issuer/issuer.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { KeyTools } from './keys.ts'
 
@@ -25,18 +26,8 @@ export function personaEndpoints(router: Router, { live, keys }: Pick<KeyTools, 
 
 const longestList = 500
 
-interface Known {
-  readonly subject: string
-  readonly name?: string | undefined
-  readonly email?: string | undefined
-  readonly organization?: string | undefined
-  readonly roles: readonly string[]
-  readonly permissions: readonly string[]
-  readonly scopes: readonly string[]
-}
-
 function personaFrom(from: string) {
-  return ({ subject, name, email, organization, roles, permissions, scopes }: Known): Persona => ({
+  return ({ subject, name, email, organization, roles, permissions, scopes }: Person): Persona => ({
     name: name ?? subject,
     from,
     claims: { subject, name, email, organization, roles, permissions, scopes },

@@ -1,8 +1,9 @@
 import type { Change, MatrixRow, Persona, Reach } from '../gateway/matrix.ts'
+import { tableOf } from './table.ts'
 
 /** The matrix for a terminal. Where every method fares alike at a path of which no document speaks, they are one line. */
 export function formatMatrix(rows: readonly MatrixRow[], personas: readonly Persona[]): string {
-  return columns([
+  return tableOf([
     ['METHOD', 'PATH', ...personas.map(({ name }) => name)],
     ...joined(rows).map(({ method, template, documented, reach }) => [
       method,
@@ -49,7 +50,7 @@ export function formatChanges({ reachable, unreachable }: Changes, format: 'text
       ]),
     )
   }
-  return columns(all.map(({ mark, operation, persona, change }) => [mark, operation, persona, change]))
+  return tableOf(all.map(({ mark, operation, persona, change }) => [mark, operation, persona, change]))
 }
 
 function textOf({ verdict, status, code, row, why, shadow }: Reach): string {
@@ -79,18 +80,6 @@ function joined(rows: readonly MatrixRow[]): readonly MatrixRow[] {
 
 function methodsOf(rows: readonly MatrixRow[]): string {
   return rows.map(({ method }) => method).join(',')
-}
-
-function columns(lines: readonly (readonly string[])[]): string {
-  const widths = lines[0]!.map((_, at) => Math.max(...lines.map((line) => line[at]!.length)))
-  return lines
-    .map((line) =>
-      line
-        .map((cell, at) => cell.padEnd(widths[at]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -4,6 +4,7 @@ import { loadDefinition } from '../config/load.ts'
 import type { Definition, LimitsDefinition, RouteDefinition, ServiceDefinition } from '../config/schema.ts'
 import { enforcementOf } from '../gateway/enforcement.ts'
 import { type Command, UsageError } from './command.ts'
+import { tableOf } from './table.ts'
 
 export interface RouteRow {
   readonly method: string
@@ -22,13 +23,13 @@ export const routes: Command = {
   summary: 'the table of routes: match, service, security, allow, limits',
   async run(words, { config, json }, { environment, out }) {
     if (words.length > 0) throw new UsageError(`routes takes no "${words[0]}"`)
-    const rows = tableOf(await loadDefinition(config, environment))
+    const rows = rowsOf(await loadDefinition(config, environment))
     out(json ? JSON.stringify(rows) : formatTable(rows))
     return 0
   },
 }
 
-export function tableOf(definition: Definition): readonly RouteRow[] {
+export function rowsOf(definition: Definition): readonly RouteRow[] {
   return definition.services.flatMap((service) => [
     ...service.routes.map((route) => rowOf(definition, service, route)),
     rowOf(definition, service, undefined),
@@ -108,13 +109,5 @@ function formatTable(rows: readonly RouteRow[]): string {
     columns.map((column) => column.toUpperCase()),
     ...rows.map((row) => columns.map((column) => row[column])),
   ]
-  const widths = columns.map((_, index) => Math.max(...table.map((line) => line[index]!.length)))
-  return table
-    .map((line) =>
-      line
-        .map((cell, index) => cell.padEnd(widths[index]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  return tableOf(table)
 }

@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { UsageError } from '../../src/cli/command.ts'
 import { countWorkers } from '../../src/cli/workers.ts'
 import { type Backend, startBackend } from '../backend.ts'
-import { freePort, type GatewayProcess, lives, startProcess } from '../processes.ts'
+import { freePort } from '../free-port.ts'
+import { type GatewayProcess, lives, startProcess } from '../processes.ts'
 import { eventually } from '../sallyport.ts'
 
 /** Workers are found by /proc. */

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type Backend, startBackend } from '../backend.ts'
+import { freePort } from '../free-port.ts'
 import { eventually, type GatewayUnderTest, startGateway } from '../sallyport.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -31,15 +31,6 @@ const children: ChildProcess[] = []
 const printed: string[] = []
 let rates: Backend
 let gateway: GatewayUnderTest
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** Runs a file of the guide as it stands there; the package is found by its own name, as it would be when installed. */
 async function run(name: string, environment: Record<string, string>): Promise<string> {
