@@ -479,10 +479,11 @@ function step(
   }
   visitor[kind]?.(node, place)
   for (const name of Object.keys(node)) {
-    const child = childAt(kind, name)
-    if (!child || (wanted && !wanted.has(child.kind))) continue
+    // Most members are texts and flags: what is looked up comes after what is seen.
     const value = node[name]
     if (typeof value !== 'object' || value === null) continue
+    const child = childAt(kind, name)
+    if (!child || (wanted && !wanted.has(child.kind))) continue
     if (Array.isArray(value)) {
       // `items` was a list of schemas before 2020-12.
       if (child.container === 'list' || (child.container === 'one' && kind === 'Schema')) {
