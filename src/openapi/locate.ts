@@ -48,6 +48,9 @@ function inJson(text: string, pointers: readonly string[]): ReadonlyMap<string, 
       const pointer = toPointer([...path(), name])
       if (wanted.has(pointer)) found.set(pointer, { line: line + 1, column: character + 1 })
     },
+    // What is passed over ends only for a visitor that hears of ends.
+    onObjectEnd() {},
+    onArrayEnd() {},
     onObjectBegin: (_offset, _length, line, character, path) => note(path(), line, character),
     onArrayBegin: (_offset, _length, line, character, path) => note(path(), line, character),
     onLiteralValue(_value, _offset, _length, line, character, path) {

@@ -9,7 +9,7 @@ const placesIn = (text: string, ...pointers: string[]) =>
   locateFindings(pointers.map(finding), Buffer.from(text)).map(({ line, column }) => [line, column])
 
 const json = `{
-  "openapi": "3.1.0",
+  "openapi": "3.1.0", "info": { "contact": { "name": "n" } }, "tags": [{ "name": "t" }, []],
   "paths": {
     "/a/{b}": {
       "get": { "tags": ["one", "two"] }
