@@ -1,4 +1,5 @@
-import type { Lifetime, Lines } from './rules.ts'
+import type { Lines } from '../http/fields.ts'
+import type { Lifetime } from './rules.ts'
 
 /** An answer that is kept. */
 export interface KeptAnswer {

@@ -1,3 +1,5 @@
+import { type Lines, lineOf } from '../http/fields.ts'
+
 /** What RFC 9111 says of one request and one answer, as pure functions. Times are milliseconds. */
 
 /** Directives by lower-case name; the value is empty where there is none. The first of two equal names counts (RFC 9111 §4.2.1). */
@@ -13,19 +15,6 @@ export function parseDirectives(field: string | undefined): Directives {
     if (!found.has(key)) found.set(key, quoted ?? plain ?? '')
   }
   return found
-}
-
-/** Flat header lines: name, value, name, value. */
-export type Lines = readonly string[]
-
-/** Several lines of a field are one list (RFC 9110 §5.3). `name` in lower case. */
-export function lineOf(lines: Lines, name: string): string | undefined {
-  let value: string | undefined
-  for (let i = 0; i < lines.length; i += 2) {
-    if (lines[i]!.toLowerCase() !== name) continue
-    value = value === undefined ? lines[i + 1]! : `${value}, ${lines[i + 1]!}`
-  }
-  return value
 }
 
 /** Seconds of a directive, in milliseconds; what is no number makes a thing stale (RFC 9111 §4.2.1). */

@@ -249,6 +249,12 @@ const documentSource = z
     every: duration()
       .optional()
       .describe('How often it is looked at. Default: 30s, a file 2s. A service that comes back is asked at once.'),
+    version: fieldName
+      .optional()
+      .describe(
+        'A header field in which the answers of the service say which version it is, such as "X-Service-Version". When it ' +
+          'says another one, the document is asked for at once.',
+      ),
   })
   .refine(({ from, headers }) => Object.keys(headers).length === 0 || /^(?:\/|https?:\/\/)/i.test(from), {
     path: ['headers'],

@@ -32,6 +32,7 @@ import type { Limiters } from '../throttling/limiter.ts'
 import { createPlanOf } from '../throttling/plans.ts'
 import { createPlans, createRateLimits, type Plans, type RateLimitDefinitions } from '../throttling/rate-limits.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { documentOf } from './documents.ts'
 import { enforcementOf, type WrittenAllow, withoutNames } from './enforcement.ts'
 import type { Limits, Route, Service } from './gateway.ts'
 import { createCopyHead } from './mirrored.ts'
@@ -105,6 +106,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
   const router = new Router<Route>()
   const services = definition.services.map((service): Service => {
     const limits = limitsOf(service.name, service.limits, unlimited, limitTools)
+    const { version } = documentOf(service)
     const compiled: Service = {
       name: service.name,
       prefix: service.path === '/' ? '' : service.path,
@@ -115,6 +117,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
         prefix: service.stripPath && service.path !== '/' ? service.path : '',
       }),
       definition: service,
+      ...(version !== undefined && { versionField: version.toLowerCase() }),
       limits,
     }
     const own = compileRoute(definition, compiled, undefined, limits, common)

@@ -31,6 +31,8 @@ export interface Documents {
   changes(service: string): ServiceDocument['changes']
   /** Take a service's document as it is now for what clients know. False while there is none to take. */
   accept(service: string): Promise<boolean>
+  /** What the service says its version is, in an answer: another one than before has its document looked at. */
+  noteVersion(service: string, version: string): void
   /** Look at every service's document now. */
   refresh(): Promise<void>
   close(): void
@@ -65,6 +67,8 @@ const usualPatience = 1_000
 const gathering = 50
 const askAgain = 5_000
 const lookAroundEvery = 1_000
+/** Who says that it is another version may have begun to be it just now. */
+const versionPatience = 500
 
 export async function openDocuments(settings: DocumentsSettings): Promise<Documents> {
   const { services, sources, definition, press, log, metrics, patience = usualPatience } = settings
@@ -76,6 +80,9 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   let schemes: Readonly<Record<string, JsonObject>> = {}
   /** Targets that got no requests when they were looked at last, by service. */
   const away = new Map<string, readonly string[]>()
+  /** What answers said last, by service; and whose documents are about to be looked at for it. */
+  const versions = new Map<string, string>()
+  const looking = new Set<string>()
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> = Promise.resolve()
   let closed = false
@@ -111,6 +118,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     changes: (service) => sources.get(service)!.changes,
     accept: (service) => sources.get(service)!.accept(),
     contract: ({ document, index }) => press.contract(document, index),
+    noteVersion,
     async refresh() {
       await Promise.all([...sources.values()].map((source) => source.refresh()))
     },
@@ -131,12 +139,30 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
       const returned = (away.get(name) ?? []).some((url) => !down.includes(url))
       if (down.length > 0) away.set(name, down)
       else away.delete(name)
-      if (returned)
-        sources
-          .get(name)!
-          .refresh()
-          .catch((error) => log.error({ err: error, service: name }, 'a document could not be looked at'))
+      if (returned) look(name)
     }
+  }
+
+  /**
+   * While a new version is rolled out, old and new ones answer by turns: the document is looked at once in a while, and
+   * once more when the last word has been said.
+   */
+  function noteVersion(name: string, version: string): void {
+    const known = versions.get(name)
+    versions.set(name, version)
+    if (known === undefined || known === version || looking.has(name)) return
+    looking.add(name)
+    setTimeout(() => {
+      looking.delete(name)
+      if (!closed) look(name)
+    }, versionPatience).unref()
+  }
+
+  function look(name: string): void {
+    sources
+      .get(name)!
+      .refresh()
+      .catch((error) => log.error({ err: error, service: name }, 'a document could not be looked at'))
   }
 
   function later(wait: number): void {
@@ -224,6 +250,7 @@ export function documentOf({ openapi }: Pick<ServiceDefinition, 'openapi'>): {
   readonly from: string | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly every?: number | undefined
+  readonly version?: string | undefined
 } {
   if (openapi === false) return { from: undefined, headers: {} }
   return typeof openapi === 'string' ? { from: openapi, headers: {} } : openapi

@@ -102,6 +102,8 @@ export interface Service {
   /** Puts the gateway's path in place of a target's own address where the service sends clients on. */
   readonly rewriteLocations: ReturnType<typeof createLocationRewriter>
   readonly definition: ServiceDefinition
+  /** The field in which its answers say which version it is, in lower case. */
+  readonly versionField?: string
   /** Of its own row; routes may have others. */
   readonly limits: Limits
 }

@@ -18,12 +18,7 @@ class RawFields implements Fields {
   }
 
   get(name: string): string | undefined {
-    const { raw } = this
-    let value: string | undefined
-    for (let i = 0; i < raw.length; i += 2) {
-      if (isName(raw[i]!, name)) value = value === undefined ? raw[i + 1]! : `${value}, ${raw[i + 1]!}`
-    }
-    return value
+    return lineOf(this.raw, name)
   }
 
   all(name: string): readonly string[] {
@@ -48,6 +43,18 @@ export function isName(received: string, lower: string): boolean {
     if (have !== want && (want < 0x61 || want > 0x7a || have !== want - 0x20)) return false
   }
   return true
+}
+
+/** Flat header lines: name, value, name, value. */
+export type Lines = readonly string[]
+
+/** The value of a field; several lines are one list (RFC 9110 §5.3). `name` in lower case. */
+export function lineOf(lines: Lines, name: string): string | undefined {
+  let value: string | undefined
+  for (let i = 0; i < lines.length; i += 2) {
+    if (isName(lines[i]!, name)) value = value === undefined ? lines[i + 1]! : `${value}, ${lines[i + 1]!}`
+  }
+  return value
 }
 
 /** Longest value and longest list that are written, in bytes: backends commonly stop reading heads at 8 KiB. */

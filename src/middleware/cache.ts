@@ -9,11 +9,11 @@ import {
   isUnchanged,
   type Lifetime,
   lifetimeOf,
-  lineOf,
   parseDirectives,
   refreshed,
   varyOf,
 } from '../caching/rules.ts'
+import { lineOf } from '../http/fields.ts'
 import { hasContent } from '../http/framing.ts'
 import { Problem } from '../http/problem.ts'
 import { isUpgrade } from '../http/upgrade.ts'

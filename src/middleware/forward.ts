@@ -1,5 +1,6 @@
 import { affinityOf, timeoutsOf } from '../gateway/outbound.ts'
 import { expectsContinue } from '../http/expectation.ts'
+import { lineOf } from '../http/fields.ts'
 import { hasContent } from '../http/framing.ts'
 import type { ResponseFields } from '../upstream/forward.ts'
 import type { State, Step } from './state.ts'
@@ -45,8 +46,13 @@ export function forward(): Step {
 }
 
 /** The fields of the service's answer that come back, with what every answer carries. */
-export function answerFields({ route, announced }: State): ResponseFields {
+export function answerFields({ gateway, route, announced }: State): ResponseFields {
+  const { name, versionField } = route.service
   return function answerFields(_status, raw) {
+    if (versionField !== undefined) {
+      const version = lineOf(raw, versionField)
+      if (version !== undefined) gateway.documents.noteVersion(name, version)
+    }
     const fields = route.responseFields(raw)
     route.service.rewriteLocations(fields)
     for (const text of announced) fields.push(text)

@@ -48,6 +48,26 @@ test('a document is looked at as often as services.json says', async () => {
   await eventually('the other document', async () => '/orders/b' in (await documentOf(gateway.url)).paths, 20_000)
 })
 
+test('a service that answers as another version is asked for its document at once', async () => {
+  let version = '1'
+  let asked = 0
+  await using backend = await startBackend((req, res) => {
+    res.setHeader('X-Service-Version', version)
+    if (req.url === '/openapi.json') asked += 1
+    res.end(JSON.stringify(api(`/v${version}`)))
+  })
+  const openapi = { from: '/openapi.json', every: '1h', version: 'X-Service-Version' }
+  await using gateway = await startGateway(orders(backend.url, { openapi }))
+  await eventually('the first document', async () => '/orders/v1' in (await documentOf(gateway.url)).paths, 20_000)
+  await fetch(`${gateway.url}/orders/x`)
+  await fetch(`${gateway.url}/orders/x`)
+  const before = asked
+  version = '2'
+  await fetch(`${gateway.url}/orders/x`)
+  await eventually('the next document', async () => '/orders/v2' in (await documentOf(gateway.url)).paths, 20_000)
+  assert.equal(asked, before + 1)
+})
+
 test('header fields for a local file, and other mistakes, are told', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-source-'))
   try {
