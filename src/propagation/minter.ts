@@ -27,6 +27,10 @@ export interface Minter {
 const collection = 'minter'
 const current = 'es256'
 
+/** Milliseconds; after a minute the next loss of the connection begins it anew. */
+const tryAgainAfter = 250
+const mostAttempts = 240
+
 /** The key is made once and kept in the store, so that every instance signs with the same one. */
 export async function createMinter(publicUrl: string, store: Store, now: () => number): Promise<Minter> {
   const privateKey = await loadKey(store)
@@ -34,14 +38,23 @@ export async function createMinter(publicUrl: string, store: Store, now: () => n
   const kid = await calculateJwkThumbprint(jwk as Parameters<typeof calculateJwkThumbprint>[0])
   const header = encode({ alg: 'ES256', typ: 'JWT', kid })
   const issuer = `${publicUrl}/.well-known/gateway`
-  // A store that came back empty gets the key back, before an instance that starts later makes another.
   const kept = privateKey.export({ format: 'jwk' }) as Json
   store.subscribe(
     collection,
     () => {},
-    // Out again already: then there is a next time.
-    () => void store.create(collection, current, kept).catch(() => {}),
+    () => giveBack(),
   )
+
+  /**
+   * A store that came back empty gets the key back, before an instance that starts later makes another. It may be heard
+   * of before it takes anything, so it is tried until it does.
+   */
+  function giveBack(attempt = 0): void {
+    store.create(collection, current, kept).catch(() => {
+      if (attempt < mostAttempts) setTimeout(giveBack, tryAgainAfter, attempt + 1).unref()
+    })
+  }
+
   return {
     issuer,
     keys: { keys: [{ ...jwk, kid, use: 'sig', alg: 'ES256' }] },
