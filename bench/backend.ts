@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { WebSocketServer } from 'ws'
-import { freePort, Subject } from './subject.ts'
+import { freePort } from '../test/free-port.ts'
+import { Subject } from './subject.ts'
 
 export const bigFile = 20 * 1_048_576
 

@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { freePort } from '../test/free-port.ts'
 import { type Place, writeNginx } from './backend.ts'
-import { freePort, Subject } from './subject.ts'
+import { Subject } from './subject.ts'
 
 /** What a peer is started with. */
 export interface PeerPlace extends Place {

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freePort, Subject } from './subject.ts'
+import { freePort } from '../test/free-port.ts'
+import { Subject } from './subject.ts'
 import { audience, issuer, type Signer, secretIssuer } from './tokens.ts'
 
 export const apiKey = 'bench-key-0123456789abcdefghijklmnopqrstuv'

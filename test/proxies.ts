@@ -1,7 +1,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort, Subject } from '../bench/subject.ts'
+import { Subject } from '../bench/subject.ts'
+import { freePort } from './free-port.ts'
 import { programPath } from './requirements.ts'
 
 /** A real proxy in front of a gateway, set to pass on whatever it can read and to share its connections. */

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { RawConnection, rawGet } from '../../bench/load/connection.ts'
 import { startSallyport } from '../../bench/sallyport.ts'
-import { freePort, Subject } from '../../bench/subject.ts'
+import { Subject } from '../../bench/subject.ts'
+import { freePort } from '../free-port.ts'
 
 /** Far above what `npm run bench` finds: it catches what doubles the cost of a request, not a percent. */
 const most = 3
