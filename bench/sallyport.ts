@@ -18,11 +18,14 @@ export interface GatewayOptions {
   readonly workers?: number
   /** Words for Node, before the program. */
   readonly node?: readonly string[]
+  /** Where its metrics are; by default anywhere. */
+  readonly adminPort?: number
 }
 
 /** The product, as `sallyport start` runs it, with a services.json of its own. */
 export async function startSallyport(options: GatewayOptions): Promise<Subject> {
   const { name, cores, definition, log = 'warn', workers, node = [] } = options
+  const adminPort = options.adminPort ?? (await freePort())
   const folder = join(options.folder, name)
   mkdirSync(folder, { recursive: true })
   const config = join(folder, 'services.json')
@@ -38,7 +41,7 @@ export async function startSallyport(options: GatewayOptions): Promise<Subject> 
   if (workers !== undefined) words.push('--workers', String(workers))
   return Subject.launch({
     ...{ name, command: process.execPath, words, cores, port, probe: '/livez' },
-    environment: { PORT: String(port), ADMIN_PORT: String(await freePort()), LOG_LEVEL: log, NODE_ENV: 'production' },
+    environment: { PORT: String(port), ADMIN_PORT: String(adminPort), LOG_LEVEL: log, NODE_ENV: 'production' },
     output: join(folder, 'log'),
   })
 }

@@ -25,6 +25,8 @@ export class Subject {
   readonly name: string
   readonly url: string
   readonly pid: number
+  /** The code that it exits with; undefined when it was killed. */
+  readonly ended: Promise<number | undefined>
   readonly #child: ChildProcess
 
   private constructor({ name, port }: LaunchOptions, child: ChildProcess) {
@@ -32,6 +34,7 @@ export class Subject {
     this.url = `http://127.0.0.1:${port}`
     this.pid = child.pid!
     this.#child = child
+    this.ended = new Promise((resolve) => child.once('exit', (code) => resolve(code ?? undefined)))
   }
 
   /** Resolves when it answers. */

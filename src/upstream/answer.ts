@@ -196,11 +196,12 @@ export class Answer implements Receiver {
     this.#collection = undefined
   }
 
-  cut(): void {
+  cut(unread: boolean): void {
     // A response that waits behind another of the same connection has no socket yet.
     const socket = this.#res.socket ?? this.#res.req.socket
-    // Without a length and without chunks (HTTP/1.0) an orderly close would be the regular end (RFC 9112 §8).
-    if (this.#length === undefined && !this.#res.chunkedEncoding) reset(socket)
+    // Without a length and without chunks (HTTP/1.0) an orderly close would be the regular end (RFC 9112 §8). And what
+    // nobody reads, megabytes of it, the system would keep for minutes after an orderly close.
+    if (unread || (this.#length === undefined && !this.#res.chunkedEncoding)) reset(socket)
     socket.destroy()
   }
 

@@ -77,8 +77,11 @@ export interface Receiver {
   data(chunk: Buffer): boolean
   /** All content has come. Trailers are not passed on (RFC 9110 §6.5.2, docs/decisions/0019). */
   end(): void
-  /** The rest will never come: make sure that nobody takes what is there for all of it. */
-  cut(): void
+  /**
+   * The rest will never come: make sure that nobody takes what is there for all of it. `unread`: because the reader does
+   * not take it.
+   */
+  cut(unread: boolean): void
   /**
    * The service agreed to change the protocol; the socket is the receiver's from now on, and so is the settling.
    * Throwing refuses it.
@@ -206,7 +209,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     const begun = this.#receiver.begun
     this.#abandon()
     this.#over(failure)
-    if (begun) this.#receiver.cut()
+    if (begun) this.#receiver.cut(who === 'client')
   }
 
   // 1. A target and a connection

@@ -544,6 +544,13 @@ describe('when somebody leaves or dawdles', { concurrency: true, timeout: 30_000
     assert.ok(outcome!.total >= 400 && outcome!.total < 1_500, `${outcome!.total} ms`)
     assert.ok(outcome!.sent < 16 * 1_048_576, `${outcome!.sent} bytes taken from the service`)
     assert.ok(pushed < 32 * 1_048_576, `${pushed} bytes pushed by the service`)
+    // By a reset: after an orderly close the system would keep megabytes for it until it reads, for minutes.
+    const end = new Promise((resolve) => {
+      client.once('end', () => resolve('an orderly end'))
+      client.once('error', (error: NodeJS.ErrnoException) => resolve(error.code))
+    })
+    client.resume()
+    assert.equal(await end, 'ECONNRESET')
   })
 
   test('a client that reads slowly but steadily gets all of it', async (t) => {
