@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { Problem } from '../http/problem.ts'
-import type { Release } from '../throttling/concurrency.ts'
+import type { ConcurrencyLimit } from '../throttling/concurrency.ts'
 import type { Step } from './state.ts'
 
 /** Is there room? 503 when too many requests are under way; the place is given back when the answer has ended. */
@@ -10,28 +10,26 @@ export function admit(): Step {
     if (!concurrent) return next()
     const { res } = ctx
     if (res.destroyed) throw left()
-    const leaving = new AbortController()
-    res.once('close', () => leaving.abort(left()))
-    const place = concurrent.acquire(leaving.signal)
-    if (!(place instanceof Promise)) {
-      holdUntilClosed(res, place)
-      return next()
-    }
-    return place.then((late) => {
-      holdUntilClosed(res, late)
-      return next()
-    })
+    const place = concurrent.take()
+    if (!place) return waitFor(concurrent, res).then(next)
+    res.on('close', place)
+    return next()
   }
 }
 
-function holdUntilClosed(res: ServerResponse, release: Release): void {
-  if (!res.destroyed) {
-    res.once('close', release)
-    return
-  }
+/** Whoever leaves while waiting leaves the line too. Only who waits pays for the means to say so. */
+async function waitFor(concurrent: ConcurrencyLimit, res: ServerResponse): Promise<void> {
+  const leaving = new AbortController()
+  const leave = () => leaving.abort(left())
+  res.on('close', leave)
+  const place = await concurrent.acquire(leaving.signal)
+  res.off('close', leave)
   // A response that has closed will not say so again.
-  release()
-  throw left()
+  if (res.destroyed) {
+    place()
+    throw left()
+  }
+  res.on('close', place)
 }
 
 function left(): Problem {

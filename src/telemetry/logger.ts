@@ -1,4 +1,5 @@
 import pino from 'pino'
+import { LineWriter } from './line-writer.ts'
 import type { Log } from './log.ts'
 
 export interface Logger extends Log {
@@ -9,7 +10,7 @@ export interface Logger extends Log {
 
 /** Characters that wait to be written; what comes on top of that is dropped, so that a reader who stops stops nobody. */
 const mostWaiting = 4_194_304
-/** How long a full pipe is waited for when the process ends. */
+/** Milliseconds that a full pipe is waited for when the process ends. */
 const farewell = 500
 
 /**
@@ -22,55 +23,38 @@ const farewell = 500
 export function createLogger(level: string | undefined, worker?: number): Logger {
   // A pipe that is full then says so (EAGAIN) instead of holding one of the four threads that work on files.
   void process.stdout.writable
-  let lost = 0
-  let told = 0
-  let ending = Number.POSITIVE_INFINITY
-  const destination = pino.destination({
-    dest: 1,
-    sync: false,
-    minLength: 4_096,
-    periodicFlush: 250,
-    maxLength: mostWaiting,
-    retryEAGAIN: () => performance.now() < ending,
+  const writer = new LineWriter({
+    descriptor: 1,
+    most: mostWaiting,
+    onRecovered: (lines) => logger.warn({ lines }, 'lines of this log could not be written and are lost'),
   })
   const logger = pino(
     {
       level: level && levels.has(level) ? level : 'info',
       base: worker === undefined ? null : { worker },
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: createStamp(),
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'message',
       serializers: { err: describeError },
     },
-    destination,
+    writer,
   )
-  destination.on('drop', () => {
-    lost += 1
-  })
-  // What could not be written stays and is tried again with the next batch.
-  destination.on('error', () => {})
-  destination.on('drain', () => {
-    if (lost === told) return
-    const lines = lost - told
-    told = lost
-    logger.warn({ lines }, 'lines of this log could not be written and are lost')
-  })
-  // Ahead of pino's own, which writes what is left: without an end to its patience it would wait for ever.
-  process.prependOnceListener('exit', () => {
-    ending = performance.now() + farewell
-  })
-  const flushSync = destination.flushSync.bind(destination)
-  destination.flushSync = () => {
-    try {
-      flushSync()
-    } catch {
-      // Nobody reads it.
+  process.once('exit', () => writer.flushSync(farewell))
+  return Object.assign(logger, { flush: () => writer.flush(), lost: () => writer.lost })
+}
+
+/** RFC 3339 in UTC, as a member of the line; made once for all lines of a millisecond. */
+function createStamp(): () => string {
+  let at = 0
+  let text = ''
+  return function stamp() {
+    const now = Date.now()
+    if (now !== at) {
+      at = now
+      text = `,"time":"${new Date(now).toISOString()}"`
     }
+    return text
   }
-  return Object.assign(logger, {
-    flush: () => new Promise<void>((resolve) => destination.flush(() => resolve())),
-    lost: () => lost,
-  })
 }
 
 const levels = new Set(['debug', 'info', 'warn', 'error', 'silent'])

@@ -39,6 +39,8 @@ export interface ConcurrencyDefinition {
 export type Release = () => void
 
 export interface ConcurrencyLimit {
+  /** A place, when one is free. */
+  take(): Release | undefined
   /**
    * A place, at once when one is free. Otherwise the request waits in line, first come first served, and rejects with
    * a `Problem` (503) when the line is full or the wait too long, and with the signal's reason when the client leaves.
@@ -91,10 +93,14 @@ export function createConcurrencyLimit(definition: ConcurrencyDefinition): Concu
     })
   }
 
+  const take = () => (active < limit ? occupy() : undefined)
+
   return {
     definition,
+    take,
     acquire(signal) {
-      if (active < limit) return occupy()
+      const place = take()
+      if (place) return place
       if (signal?.aborted) return Promise.reject(signal.reason)
       if (line.size >= queue) return Promise.reject(overloaded())
       return standInLine(signal)
