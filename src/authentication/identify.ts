@@ -188,20 +188,24 @@ function conclude(requirements: SecurityRequirements, found: readonly Authentica
       ? found.map((result) => (result.outcome === 'rejected' ? (result.unconfirmed ?? result) : result))
       : found
   const verdicts = results.map((authentication, index) => ({ scheme: authenticators[index]!.scheme, authentication }))
+  const accepts = (part: Part) => results[part.index]!.outcome === 'accepted'
 
   // 1. and 2.
   let refused: (Authentication & { outcome: 'rejected' }) | undefined
   let refusedCookie: typeof refused
-  for (const [index, result] of results.entries()) {
+  for (let index = 0; index < results.length; index++) {
+    const result = results[index]!
     if (result.outcome !== 'rejected' || acceptedElsewhere(index, results, authenticators)) continue
     if (result.problem.status !== 401) throw new IdentificationRefused(result.problem, verdicts)
     if (authenticators[index]!.explicit) refused ??= result
     else refusedCookie ??= result
   }
-  const acceptsExplicit = results.some(
-    (result, index) => result.outcome === 'accepted' && authenticators[index]!.explicit,
-  )
-  if (refusedCookie && !acceptsExplicit) refused ??= refusedCookie
+  if (refusedCookie) {
+    const acceptsExplicit = results.some(
+      ({ outcome }, index) => outcome === 'accepted' && authenticators[index]!.explicit,
+    )
+    if (!acceptsExplicit) refused ??= refusedCookie
+  }
   if (refused) {
     if (requirements.anonymous && requirements.invalidCredentials === 'anonymous') {
       const status = refused.reason === 'expired' ? 'token-expired' : 'invalid-token'
@@ -212,10 +216,14 @@ function conclude(requirements: SecurityRequirements, found: readonly Authentica
 
   // 3.
   let lacking: Identification | undefined
-  for (const [alternative, parts] of alternatives.entries()) {
-    if (!parts.every(({ index }) => results[index]!.outcome === 'accepted')) continue
+  for (let alternative = 0; alternative < alternatives.length; alternative++) {
+    const parts = alternatives[alternative]!
+    if (!parts.every(accepts)) continue
     const unmet = firstUnmet(parts, results, authenticators)
-    const identification = { ...accepted(parts[0]!.index, results, authenticators, verdicts, unmet), alternative }
+    const identification: Identification = {
+      ...provenBy(parts[0]!.index, results, authenticators),
+      ...{ status: 'authenticated', unmet, alternative, verdicts },
+    }
     if (!unmet) return identification
     lacking ??= identification
   }
@@ -246,27 +254,27 @@ function acceptedElsewhere(
   })
 }
 
-function accepted(
+/** The caller of the scheme at `index`, whose credential comes first of all that were accepted. */
+function provenBy(
   index: number,
   results: readonly Authentication[],
   authenticators: readonly Authenticator[],
-  verdicts: readonly Verdict[],
-  unmet: Unmet | undefined,
-): Identification {
+): Pick<Identification, 'caller' | 'credentials'> {
   const credentials: ProvenCredential[] = []
-  for (const [other, result] of results.entries()) {
+  for (let other = 0; other < results.length; other++) {
+    const result = results[other]!
     if (result.outcome !== 'accepted') continue
     const { location } = authenticators[other]!
     const { credential, accessToken, caller } = result
     const proven: ProvenCredential =
       accessToken === undefined
-        ? { text: credential, ...location, tokenType: caller.tokenType ?? 'Bearer' }
+        ? { text: credential, in: location.in, name: location.name, tokenType: caller.tokenType ?? 'Bearer' }
         : { text: accessToken, in: 'session', name: location.name, tokenType: 'Bearer' }
     if (other === index) credentials.unshift(proven)
     else credentials.push(proven)
   }
   const { caller } = results[index] as Authentication & { outcome: 'accepted' }
-  return { caller, status: 'authenticated', credentials, verdicts, ...(unmet && { unmet }) }
+  return { caller, credentials }
 }
 
 function firstUnmet(

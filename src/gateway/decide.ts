@@ -67,7 +67,7 @@ async function ruleLater(state: Identified, question: Question, unread: Decision
     const answers = await Promise.all(missing.map(async (need) => [need.get, await read(need)] as const))
     for (const [get, resource] of answers) resources.set(get, resource)
     // What hung on these things hangs on nothing more: the rest was decided without them.
-    return decide(state, { ...question, resources }) as Settled
+    return decide(state, questionOf(state, question.now, resources)) as Settled
   }
   const decision = await settle(enforced, unread)
   if (decision.verdict === 'deny') return { decision, resources }
@@ -120,16 +120,33 @@ function decide(unmet: Unmet | undefined, policies: readonly Policy[], question:
   return untold ?? (needs ? { verdict: 'undecided', needs } : permit)
 }
 
-export function questionOf({ head, identification, route, found }: Identified, now: number): Question {
-  return {
-    caller: identification.caller,
-    head,
-    get params() {
-      return parametersOf(found)
-    },
-    service: route.service,
-    route,
-    now,
+export function questionOf(identified: Identified, now: number, resources?: Resources): Question {
+  return new RouteQuestion(identified, now, resources)
+}
+
+/** A class, because an object that is written down with a getter costs a microsecond to make. */
+class RouteQuestion implements Question {
+  readonly caller: Question['caller']
+  readonly head: RequestHead
+  readonly service: Question['service']
+  readonly route: Route
+  readonly now: number
+  readonly resources: Resources | undefined
+  readonly #found: Found<Route>
+
+  constructor({ head, identification, route, found }: Identified, now: number, resources: Resources | undefined) {
+    this.caller = identification.caller
+    this.head = head
+    this.service = route.service
+    this.route = route
+    this.now = now
+    this.resources = resources
+    this.#found = found
+  }
+
+  /** Decoded when a condition asks for them. */
+  get params(): Question['params'] {
+    return parametersOf(this.#found)
   }
 }
 

@@ -10,7 +10,7 @@ import {
 } from '../authentication/identify.ts'
 import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import { explainAllow } from '../authorization/explain.ts'
-import type { Decision, Question, Resource } from '../authorization/policy.ts'
+import type { Decision, Resource } from '../authorization/policy.ts'
 import { ownPaths } from '../config/check.ts'
 import { preflightOf } from '../http/cross-origin.ts'
 import { createFields } from '../http/fields.ts'
@@ -521,7 +521,7 @@ function resourcesOf({ resource }: Asked, found: Found<Route>): Resources {
 function authorizationOf(state: Identified, now: number, resources: Resources | undefined) {
   const { route } = state
   const unread = questionOf(state, now)
-  const read: Question = { ...unread, resources }
+  const read = questionOf(state, now, resources)
   const explain = (policies: Route['policies']) => {
     const explained = policies.map((policy) => explainAllow(policy, read))
     const reads = resources && resources.size > 0 && policies.some((policy) => policy.resources.length > 0)
