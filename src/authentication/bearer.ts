@@ -1,5 +1,5 @@
 import { cookie } from '../http/cookies.ts'
-import { bearerToken, challenge, type Presented } from '../http/credentials.ts'
+import { bearerText, bearerToken, challenge, checkedBearer, type Presented } from '../http/credentials.ts'
 import { Problem } from '../http/problem.ts'
 import { queryParameter } from '../http/query.ts'
 import type { RequestHead } from '../http/request-head.ts'
@@ -175,6 +175,10 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
     }
   }
 
+  function malformed(problem: Problem): Authentication {
+    return { outcome: 'rejected', problem, reason: 'malformed' }
+  }
+
   function rejected({ reason, claim, found }: TokenRefusal): Authentication {
     const { code, detail } = tokenRefusals[reason]
     const said = [claim, found].filter((text) => text !== undefined).join(' ')
@@ -201,9 +205,9 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
 
     authenticate: function authenticateToken(head) {
       // 1.
-      const found = find(head)
+      const found = inAuthorization ? bearerText(head.fields) : find(head)
       if (found.outcome === 'absent') return absent
-      if (found.outcome === 'malformed') return { outcome: 'rejected', problem: found.problem, reason: 'malformed' }
+      if (found.outcome === 'malformed') return malformed(found.problem)
       const token = found.value
       if (foreign?.(token)) return absent
       // 2.
@@ -216,6 +220,8 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       const before = refusals.get(digest)
       if (before !== undefined && seconds() < before.until) return rejected(before.refusal)
       // 3.
+      const whole = inAuthorization ? checkedBearer(found) : found
+      if (whole.outcome === 'malformed') return malformed(whole.problem)
       const checked = checkOnce(token, digest)
       return checked instanceof Promise ? checked.then((result) => conclude(result, token)) : conclude(checked, token)
     },

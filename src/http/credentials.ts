@@ -20,11 +20,20 @@ export const longestToken = 8_192
  * Another scheme is no bearer token; anything that begins like this scheme and is not it, is malformed.
  */
 export function bearerToken(fields: Fields): Presented<string> {
+  return checkedBearer(bearerText(fields))
+}
+
+/** The same, with characters that are not looked at: whoever knows the text already knows that they are good. */
+export function bearerText(fields: Fields): Presented<string> {
   const found = credentials(fields, 'bearer')
-  if (found.outcome !== 'presented') return found
-  const token = found.value
-  if (token.length > longestToken) return malformedToken(`The token is longer than ${longestToken} bytes`)
-  return isToken68(token) ? found : malformedToken('The Authorization field is not "Bearer", a space and one token')
+  if (found.outcome !== 'presented' || found.value.length <= longestToken) return found
+  return malformedToken(`The token is longer than ${longestToken} bytes`)
+}
+
+/** What `bearerText` has found, as `bearerToken` would say it. */
+export function checkedBearer(found: Presented<string>): Presented<string> {
+  if (found.outcome !== 'presented' || isToken68(found.value)) return found
+  return malformedToken('The Authorization field is not "Bearer", a space and one token')
 }
 
 export interface BasicCredentials {

@@ -188,8 +188,10 @@ function createRateLimit(rules: readonly Rule[]): RateLimit | undefined {
 
   function fieldsOf(standings: readonly (Standing | undefined)[]): RateLimitFields {
     let items = ''
-    for (const [index, standing] of standings.entries())
-      if (standing) items += `${items ? ', ' : ''}${itemOf(rules[index]!, standing)}`
+    for (let index = 0; index < standings.length; index++) {
+      const standing = standings[index]
+      if (standing) items += `${items && ', '}${itemOf(rules[index]!, standing)}`
+    }
     return { 'RateLimit-Policy': policies, RateLimit: items }
   }
 
