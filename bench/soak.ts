@@ -45,7 +45,10 @@ async function play(scene: Scene, length: number | undefined): Promise<readonly 
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-soak-'))
   try {
     await using ground = new Ground({ folder, cores: chooseCores(), length, say })
-    return await scenes[scene](ground)
+    const interrupted = new Promise<never>((_resolve, reject) => {
+      for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new Error('was interrupted')))
+    })
+    return await Promise.race([scenes[scene](ground), interrupted])
   } catch (error) {
     return [{ what: 'the scene', found: (error as Error).message, wanted: 'comes to its end', good: false }]
   } finally {
