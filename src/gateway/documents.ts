@@ -1,9 +1,10 @@
+import { setImmediate as immediately } from 'node:timers/promises'
 import { splitMatch } from '../config/check.ts'
 import type { Definition, ServiceDefinition } from '../config/schema.ts'
 import { withoutSecrets } from '../http/query.ts'
 import type { DigestOperation } from '../openapi/digest.ts'
 import type { EnforcedSecurity, Finding, JsonObject } from '../openapi/document.ts'
-import type { Press, PressDocument, Publication } from '../openapi/press.ts'
+import type { Press, PressDocument, PressPart, Publication } from '../openapi/press.ts'
 import type { ReadOrder } from '../openapi/press-work.ts'
 import type { OwnPart, PublishSettings } from '../openapi/publish.ts'
 import type { DocumentState, ServiceDocument } from '../openapi/service-document.ts'
@@ -66,6 +67,8 @@ const usualPatience = 1_000
 /** Several services that come up together make one publication. */
 const gathering = 50
 const askAgain = 5_000
+/** Operations that are looked up in one turn of the event loop, which takes a few milliseconds. */
+const atOnce = 100
 const lookAroundEvery = 1_000
 /** Who says that it is another version may have begun to be it just now. */
 const versionPatience = 500
@@ -73,6 +76,8 @@ const versionPatience = 500
 export async function openDocuments(settings: DocumentsSettings): Promise<Documents> {
   const { services, sources, definition, press, log, metrics, patience = usualPatience } = settings
   const tables = new Map<string, { readonly document: object; readonly table: Router<DocumentedOperation> }>()
+  /** Routes are those of this revision; documents come and go. */
+  const enforcements = new WeakMap<PressDocument, readonly (EnforcedSecurity | undefined)[]>()
   let published!: Publication
   let complete = false
   /** Milliseconds of the last publication. */
@@ -120,7 +125,13 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     contract: ({ document, index }) => press.contract(document, index),
     noteVersion,
     async refresh() {
-      await Promise.all([...sources.values()].map((source) => source.refresh()))
+      // To ask fifty services in one turn of the event loop would hold requests up.
+      let turn: Promise<unknown> = Promise.resolve()
+      const looks = [...sources.values()].map((source) => {
+        turn = turn.then(() => immediately())
+        return turn.then(() => source.refresh())
+      })
+      await Promise.all(looks)
     },
     close() {
       closed = true
@@ -185,10 +196,13 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     const described = await settings.describeSchemes()
     if (!described.complete) later(askAgain)
     const started = performance.now()
-    const parts = services.map((service) => ({
-      ...sources.get(service.name)!.part,
-      enforced: (method: string, path: string) => settings.enforced(service, method, path),
-    }))
+    await lookUpEnforcement()
+    if (closed) return
+    const parts = services.map(({ name }): PressPart => {
+      const { part } = sources.get(name)!
+      const enforced = enforcements.get(part.document)!
+      return { ...part, enforced: (_method, _path, index) => enforced[index] }
+    })
     const next = await press.publish(parts, printing(described.schemes), definition.gateway.docs.view === 'caller')
     if (closed) {
       next.release()
@@ -203,6 +217,22 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     for (const { name } of services) {
       const { status } = sources.get(name)!.state
       metrics.documentStale(name, status === 'stale' || status === 'absent')
+    }
+  }
+
+  /** For each operation of each document. Large ones have a thousand, and requests are answered in between. */
+  async function lookUpEnforcement(): Promise<void> {
+    const isNew = ({ name }: Service) => !enforcements.has(sources.get(name)!.part.document)
+    // Another document may come meanwhile.
+    for (let service = services.find(isNew); service && !closed; service = services.find(isNew)) {
+      const { document } = sources.get(service.name)!.part
+      const enforced: (EnforcedSecurity | undefined)[] = []
+      for (const { method, path } of document.operations) {
+        enforced.push(settings.enforced(service, method, path))
+        if (enforced.length % atOnce === 0) await immediately()
+      }
+      enforcements.set(document, enforced)
+      await immediately()
     }
   }
 

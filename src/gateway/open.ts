@@ -135,10 +135,9 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         ...(embedded && { token: { grants: embedded.metadata.grant_types_supported } }),
       }),
     )
-    const enforced = (service: Service, method: string, template: string): EnforcedSecurity | undefined => {
-      const route = compiled.routeFor(service, method, template)
-      if (!route) return undefined
-      return {
+    // Thousands of operations have a handful of routes: they cross to the thread of the documents as those.
+    const enforcedAt = once(
+      (route: Route): EnforcedSecurity => ({
         security: route.declaredSecurity,
         ...(route.publishedAllow && { allow: route.publishedAllow }),
         ...(route.publishedNeeds !== undefined && { needs: route.publishedNeeds }),
@@ -147,7 +146,11 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
         consumed: route.security.public && route.propagator.unchecked ? [] : consumed,
         limited: isLimited(route),
         validated: route.validate?.mode === 'enforce',
-      }
+      }),
+    )
+    const enforced = (service: Service, method: string, template: string): EnforcedSecurity | undefined => {
+      const route = compiled.routeFor(service, method, template)
+      return route && enforcedAt(route)
     }
     const { memory } = definition.gateway.cache
     const answers = await scope.acquire(
@@ -356,6 +359,16 @@ function originsOf(schemes: Readonly<Record<string, JsonObject>>): readonly stri
     ...Object.values((flows ?? {}) as Record<string, { tokenUrl?: string }>).map(({ tokenUrl }) => tokenUrl),
   ])
   return [...new Set(urls.flatMap((url) => (URL.canParse(String(url)) ? [new URL(String(url)).origin] : [])))]
+}
+
+/** Made once for each. */
+function once<Key extends object, Value>(make: (key: Key) => Value): (key: Key) => Value {
+  const made = new WeakMap<Key, Value>()
+  return (key) => {
+    const value = made.get(key) ?? make(key)
+    made.set(key, value)
+    return value
+  }
 }
 
 /** A value that follows from another, made again only when that is another. */

@@ -28,10 +28,12 @@ export function check(document: JsonObject): readonly Fault[] {
   const schemes = isObject(components.securitySchemes) ? components.securitySchemes : {}
 
   const fault = (pointer: string, message: string) => faults.push({ pointer, message })
+  const ends = new Map<string, string | undefined>()
   const leads = (reference: unknown, kind: string): boolean => {
     if (typeof reference !== 'string' || !reference.startsWith('#/')) return false
-    const target = follow(document, fromPointer(decodeFragment(reference.slice(1))))
-    return target !== undefined && target.kind === kind
+    if (!ends.has(reference))
+      ends.set(reference, follow(document, fromPointer(decodeFragment(reference.slice(1))))?.kind)
+    return ends.get(reference) === kind
   }
 
   if (typeof document.openapi !== 'string' || !document.openapi.startsWith('3.1.')) fault('', 'it is not OpenAPI 3.1')

@@ -51,12 +51,13 @@ export interface DigestOperation {
 }
 
 /**
- * Read a service's document into the gateway's namespace. A pure function of its input, which it leaves as it is; the
- * costly half of the work, and the half that does not depend on routes and policies.
+ * Read a service's document into the gateway's namespace: the costly half of the work, and the half that does not depend
+ * on routes and policies. The input is left as it is, unless its document is `given`: one that shares nothing and that
+ * nobody else holds (`plain.ts`) may be used up.
  */
-export function digest(source: DigestSource): Digest {
+export function digest(source: DigestSource, input: 'lent' | 'given' = 'lent'): Digest {
   const report = createReport(source.name)
-  const document = source.document === undefined ? fromRoutes(source) : read(source, report)
+  const document = source.document === undefined ? fromRoutes(source) : read(source, report, input)
   const schemes = schemesOf(document)
   const about = describe(document, source)
   const arranged = arrange(document, mountOf(source), report)
@@ -135,7 +136,7 @@ function mountOf({ document, prefix, stripPath, targetBasePath }: DigestSource):
 
 const nothing = (): JsonObject => ({ openapi: '3.1.1', info: {}, paths: {} })
 
-function read(source: DigestSource, report: Report): JsonObject {
+function read(source: DigestSource, report: Report, input: 'lent' | 'given'): JsonObject {
   const recognised = recognise(source.document!)
   if (recognised.outcome === 'unknown') {
     report.error('unsupported-version', `${source.origin}: ${recognised.reason}`)
@@ -144,7 +145,8 @@ function read(source: DigestSource, report: Report): JsonObject {
   if (recognised.remark !== undefined) report.warning('version', recognised.remark, '/openapi')
   try {
     const self = source.origin.split(/[/\\]/).at(-1)
-    return upgrade(copyPlain(source.document!), recognised.version, report, self)
+    const document = input === 'given' ? source.document! : copyPlain(source.document!)
+    return upgrade(document, recognised.version, report, self)
   } catch (error) {
     if (!(error instanceof NotPlain)) throw error
     report.error(error.code, `${source.origin}: ${error.message}`)

@@ -1,23 +1,23 @@
 import type { JsonObject } from './document.ts'
 import { copyPlain, isObject, members, own, put, sizeOf } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
-import { walk } from './walk.ts'
+import type { Visitor } from './walk.ts'
 
 /** Values copied in all. Each use of an example inside of another is a copy, and hostile ones double with every step. */
 const copyLimit = 200_000
 
 /**
  * In an example value a `$ref` is data. But authors do write `{ "$ref": "#/components/examples/X" }` there, GitHub
- * more than twenty times, and mean the value of X, which no tool shows. Those that lead somewhere are replaced by it,
- * in place; every other `$ref` in data stays what it is.
+ * more than twenty times, and mean the value of X, which no tool shows. For a walk: those that lead somewhere are
+ * replaced by it, in place; every other `$ref` in data stays what it is.
  */
-export function resolveExamples(document: JsonObject): void {
+export function resolveExamples(document: JsonObject): Visitor {
   const examples = isObject(document.components) ? document.components.examples : undefined
-  if (!isObject(examples)) return
+  if (!isObject(examples)) return {}
   const open = new Set<JsonObject>()
   let copied = 0
 
-  walk(document, 'Document', {
+  return {
     Example: (node) => resolve(node, 'value'),
     MediaType: (node) => resolve(node, 'example'),
     Parameter: (node) => resolve(node, 'example'),
@@ -26,7 +26,7 @@ export function resolveExamples(document: JsonObject): void {
       resolve(node, 'example')
       resolve(node, 'examples')
     },
-  })
+  }
 
   function resolve(holder: JsonObject, field: string): void {
     const value = own(holder, field)

@@ -1,19 +1,19 @@
 import type { JsonObject } from './document.ts'
 import { isObject, put } from './plain.ts'
 import type { Report } from './report.ts'
-import { fieldType, isExtension, isReference, type Place, pointerOf, walk } from './walk.ts'
+import { fieldType, isExtension, isReference, type Place, pointerOf, type Visitor } from './walk.ts'
 
 /**
  * Habits of Swagger 2.0 and slips of the pen that are common in later documents, where they have one meaning only and
- * would otherwise be lost as unknown fields. In place, before references are settled, because schemas are found here:
+ * would otherwise be lost as unknown fields. For a walk before references are settled, because schemas are found here:
  *
  * - `schema` directly in a response or body is that of `application/json`;
  * - `type`, `items` and so on directly in a parameter or header are its schema;
  * - a parameter "in" the body is the body;
  * - `examples` that are a list, or values without their Example Object.
  */
-export function straightenHabits(document: JsonObject, report: Report): void {
-  walk(document, 'Document', {
+export function straightenHabits(report: Report): Visitor {
+  return {
     Operation: bodyParameters,
     Response: contentOfSchema,
     RequestBody: contentOfSchema,
@@ -26,7 +26,7 @@ export function straightenHabits(document: JsonObject, report: Report): void {
       exampleObjects(node, place)
     },
     MediaType: exampleObjects,
-  })
+  }
 
   function told(place: Place, what: string): void {
     report.info('old-habit', `${what}; it is shown as what it must mean`, pointerOf(place))

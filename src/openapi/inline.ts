@@ -12,9 +12,9 @@ const limits = { copies: 5_000, nested: 6 } as const
  * paths has two sets of operations, each with an id of its own, and operations may not be references at all.
  *
  * The specification leaves open what members beside the `$ref` of a path item mean: here they win over those it
- * points to.
+ * points to. Returns how many there were.
  */
-export function inlineShared(document: JsonObject, resolver: Resolver, report: Report): void {
+export function inlineShared(document: JsonObject, resolver: Resolver, report: Report): number {
   const origins = new Map<object, object>()
   const removals: Place[] = []
   let copies = 0
@@ -51,8 +51,9 @@ export function inlineShared(document: JsonObject, resolver: Resolver, report: R
     if (nested > limits.nested) return 'callbacks are nested too deeply'
     return undefined
   }
-  walk(document, 'Document', { reference: inline })
+  walk(document, 'Document', { reference: inline, of: ['PathItem', 'Operation', 'MediaType'] })
   removeAll(removals)
+  return copies
 }
 
 /** Sections whose every use has become a copy. */

@@ -24,6 +24,7 @@ function danglingReferences(document: object): readonly Place[] {
   const links = isObject(components) && isObject(components.links) ? components.links : {}
   const found: Place[] = []
   walk(document, 'Document', {
+    of: ['Link'],
     reference(node, place) {
       if (place.kind !== 'Link') return
       const [, section, name = ''] = fromPointer(decodeFragment(String(node.$ref).slice(1)))

@@ -1,15 +1,15 @@
 import type { JsonObject } from './document.ts'
 import { isObject, own } from './plain.ts'
 import type { Report } from './report.ts'
-import { type Place, pointerOf, walk } from './walk.ts'
+import { type Place, pointerOf, type Visitor } from './walk.ts'
 
 /**
- * What OpenAPI 3.2 added, said in the words of 3.1, in place. What 3.1 has no words for is left out with a warning or
- * kept under an `x-` name. Fields listed as `later` in the table of `walk.ts` are gone afterwards.
+ * What OpenAPI 3.2 added, said in the words of 3.1, for a walk. What 3.1 has no words for is left out with a warning or
+ * kept under an `x-` name. Fields listed as `later` in the table of `walk.ts` are gone
+ * afterwards, but for the document's own `$self`.
  */
-export function lower(document: JsonObject, report: Report): void {
-  delete document.$self
-  walk(document, 'Document', {
+export function lower(report: Report): Visitor {
+  return {
     PathItem(item, place) {
       for (const method of [
         'query',
@@ -51,7 +51,7 @@ export function lower(document: JsonObject, report: Report): void {
       toExtension(tag, 'parent', 'x-parent')
       toExtension(tag, 'kind', 'x-kind')
     },
-  })
+  }
 }
 
 /** Encodings by position: those of a form by name are all that 3.1 knows. */

@@ -25,8 +25,11 @@ export class NotPlain extends Error {
   }
 }
 
-/** A deep copy without shared parts. Throws `NotPlain` beyond the limits; what JSON cannot say becomes null. */
-export function copyPlain<T>(value: T, limits: PlainLimits = plainLimits): T {
+/**
+ * A deep copy without shared parts. Throws `NotPlain` beyond the limits; what JSON cannot say becomes null. `rename` may
+ * give members other names.
+ */
+export function copyPlain<T>(value: T, limits: PlainLimits = plainLimits, rename?: (name: string) => string): T {
   let nodes = 0
   const open = new Set<object>()
 
@@ -53,7 +56,7 @@ export function copyPlain<T>(value: T, limits: PlainLimits = plainLimits): T {
       const object: JsonObject = {}
       for (const key of Object.keys(item)) {
         const member = (item as JsonObject)[key]
-        if (member !== undefined) put(object, key, copy(member, depth + 1))
+        if (member !== undefined) put(object, rename ? rename(key) : key, copy(member, depth + 1))
       }
       result = object
     }
@@ -62,6 +65,30 @@ export function copyPlain<T>(value: T, limits: PlainLimits = plainLimits): T {
   }
 
   return copy(value, 0) as T
+}
+
+/** The same limits for a value that nobody else holds and that shares nothing, such as JSON.parse returns: no copy is made. */
+export function settlePlain<T>(value: T, limits: PlainLimits = plainLimits): T {
+  let nodes = 1
+
+  function settle(holder: object, depth: number): void {
+    if (depth >= limits.depth) {
+      throw new NotPlain('too-deep', `the document is nested deeper than ${limits.depth} levels`)
+    }
+    for (const key in holder) {
+      nodes += 1
+      const member = (holder as JsonObject)[key]
+      if (typeof member === 'object' && member !== null) settle(member, depth + 1)
+      // 1e999 is JSON, and no number here.
+      else if (typeof member === 'number' && !Number.isFinite(member)) put(holder as JsonObject, key, null)
+    }
+    if (nodes > limits.nodes) {
+      throw new NotPlain('too-many-nodes', `the document has more than ${limits.nodes} values, aliases counted in full`)
+    }
+  }
+
+  if (typeof value === 'object' && value !== null) settle(value, 0)
+  return value
 }
 
 /** Whether a value is an object with members: neither null nor a list. */

@@ -3,17 +3,19 @@
 /** `/paths/~1items/get` of `['paths', '/items', 'get']`. */
 export function toPointer(tokens: readonly (string | number)[]): string {
   let pointer = ''
-  for (const token of tokens) pointer += `/${String(token).replaceAll('~', '~0').replaceAll('/', '~1')}`
+  for (const token of tokens) pointer += `/${escaped(String(token))}`
   return pointer
 }
+
+/** Few tokens have anything to escape, and there are a million of them in a large document. */
+const escaped = (token: string): string =>
+  token.includes('/') || token.includes('~') ? token.replaceAll('~', '~0').replaceAll('/', '~1') : token
 
 /** The tokens of a pointer that starts with a slash, or none for the whole document. */
 export function fromPointer(pointer: string): readonly string[] {
   if (pointer === '') return []
-  return pointer
-    .slice(1)
-    .split('/')
-    .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const tokens = pointer.slice(1).split('/')
+  return pointer.includes('~') ? tokens.map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~')) : tokens
 }
 
 /** `#/components/schemas/A%20b`: what RFC 3986 §3.5 does not allow in a fragment is percent-encoded. */

@@ -43,13 +43,13 @@ async function carryOut(order: Order): Promise<void> {
 }
 
 async function publish(id: number, order: PublishOrder): Promise<void> {
-  const { json, yaml, byService, operations, findings } = await work.publish(order)
+  const { json, yaml, byService, shown, findings } = await work.publish(order)
   // What has been sent before is printed from memory the next time: it is copied, never given away.
   const result = {
     json: ownBytes(json),
     yaml: ownBytes(yaml),
     byService: new Map([...byService].map(([name, representation]) => [name, ownBytes(representation)])),
-    operations,
+    shown,
     findings,
   }
   const all = [result.json, result.yaml, ...result.byService.values()]

@@ -1,13 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Contract } from '../validation/contract.ts'
-import { jsonOf, type Representation, yamlOf } from './bytes.ts'
+import { createPrinter, type Representation, yamlOf } from './bytes.ts'
 import { type Change, changesBetween } from './changes.ts'
+import { check, type Fault } from './check.ts'
 import { contractOf } from './contract.ts'
 import { type Digest, type DigestOperation, type DigestSource, digest } from './digest.ts'
 import type { EnforcedSecurity, Finding, Staleness } from './document.ts'
 import { locateFindings } from './locate.ts'
 import type { Mistake } from './parse.ts'
-import { type PublishSettings, publish } from './publish.ts'
+import { assemble, type PublishSettings, publish } from './publish.ts'
 import { type LocalFile, readDocument } from './read.ts'
 import { type Part, secure } from './secure.ts'
 import { type DocumentName, type Selection, view, viewOne } from './view.ts'
@@ -52,11 +53,18 @@ export interface ViewOrder {
 
 export interface PublishAnswer {
   /** The operations that are shown of each service. */
-  readonly operations: ReadonlyMap<string, readonly DigestOperation[]>
+  readonly shown: ReadonlyMap<string, Shown>
   readonly json: Representation
   readonly yaml: Representation
   readonly byService: ReadonlyMap<string, Representation>
   readonly findings: readonly Finding[]
+}
+
+/** Of the operations of a document, by their places in its list. */
+export interface Shown {
+  readonly indexes: Uint32Array
+  /** Those that are published at another path than the document alone would have them. */
+  readonly moved: ReadonlyMap<number, string>
 }
 
 /** What stands in the type cases: digests by handle, and of each the last part that was made of it. */
@@ -73,15 +81,18 @@ interface Held {
 export function createPressWork() {
   const held = new Map<number, Held>()
   const publications = new Map<number, { readonly parts: readonly Part[]; readonly settings: PublishSettings }>()
+  const { jsonOf } = createPrinter()
   let printed = new Map<Part, Representation>()
   let printedWith: PublishSettings | undefined
+  /** What was found in a part under the same settings. */
+  let faults = new WeakMap<Part, readonly Fault[]>()
 
   return {
     async read(handle: number, { service, bytes, local }: ReadOrder): Promise<ReadAnswer> {
       const read = bytes === undefined ? undefined : await readDocument(bytes, local)
       if (read?.outcome === 'unreadable') return read
       const files = read?.files ?? []
-      const made = digest({ ...service, document: read?.document })
+      const made = digest({ ...service, document: read?.document }, 'given')
       // Of a document of several files it is not known in which one a place is.
       const findings = bytes && files.length === 0 ? locateFindings(made.findings, bytes) : made.findings
       held.set(handle, { digest: { ...made, findings } })
@@ -112,21 +123,35 @@ export function createPressWork() {
 
     async publish({ settings, parts, keep }: PublishOrder): Promise<PublishAnswer> {
       const made = parts.map(partOf)
-      const { document, byService: documents, findings, parts: sound } = publish(made, settings)
-      if (!isDeepStrictEqual(settings, printedWith)) printed = new Map()
+      if (!isDeepStrictEqual(settings, printedWith)) {
+        printed = new Map()
+        faults = new WeakMap()
+      }
       printedWith = settings
+      const { document, byService: documents, findings, parts: sound } = publish(made, settings, faultsOf)
       if (keep !== undefined) publications.set(keep, { parts: sound, settings })
       const before = printed
       printed = new Map()
       const byService = new Map<string, Representation>()
+      // While other threads pack one, the next is written; not all of them at once, for each takes megabytes.
+      const all = jsonOf(document)
+      let packing: Promise<unknown> = all
       for (const part of sound) {
-        const bytes = before.get(part) ?? (await jsonOf(documents.get(part.service)!))
-        printed.set(part, bytes)
-        byService.set(part.service, bytes)
+        const known = before.get(part)
+        const next = known ? Promise.resolve(known) : jsonOf(documents.get(part.service)!)
+        await packing
+        packing = next.then((bytes) => {
+          printed.set(part, bytes)
+          byService.set(part.service, bytes)
+        })
       }
-      const json = await jsonOf(document)
-      const operations = new Map(sound.map((part) => [part.service, part.operations]))
-      return { json, yaml: await yamlOf(document, json), byService, operations, findings }
+      await packing
+      const json = await all
+      const handles = new Map(parts.map(({ service, handle }) => [service, handle]))
+      const shown = new Map(
+        sound.map(({ service, operations }) => [service, shownOf(entryOf(handles.get(service)!).digest, operations)]),
+      )
+      return { json, yaml: await yamlOf(document, json), byService, shown, findings }
     },
 
     /** Undefined when there is no such service. */
@@ -144,6 +169,12 @@ export function createPressWork() {
     },
   }
 
+  function faultsOf(part: Part): readonly Fault[] {
+    const found = faults.get(part) ?? check(assemble([part], printedWith!))
+    faults.set(part, found)
+    return found
+  }
+
   function entryOf(handle: number): Held {
     const entry = held.get(handle)
     if (!entry) throw new Error(`nothing was read under ${handle}`)
@@ -159,6 +190,17 @@ export function createPressWork() {
     entry.part = secure(entry.digest, (method, path) => table.get(`${method} ${path}`), order.stale)
     return entry.part
   }
+}
+
+function shownOf(digest: Digest, operations: readonly DigestOperation[]): Shown {
+  const places = new Map(digest.operations.map(({ operationId }, index) => [operationId, index]))
+  const indexes = Uint32Array.from(operations, ({ operationId }) => places.get(operationId)!)
+  const moved = new Map<number, string>()
+  for (const { operationId, published } of operations) {
+    const index = places.get(operationId)!
+    if (digest.operations[index]!.published !== published) moved.set(index, published)
+  }
+  return { indexes, moved }
 }
 
 export type PressWork = ReturnType<typeof createPressWork>

@@ -4,9 +4,9 @@ import type { Contract } from '../validation/contract.ts'
 import type { Representation } from './bytes.ts'
 import type { Change } from './changes.ts'
 import type { DigestOperation } from './digest.ts'
-import type { EnforcedSecurity, Finding, ServiceSource, Staleness } from './document.ts'
+import type { EnforcedSecurity, Finding, Staleness } from './document.ts'
 import type { Answer, Order } from './press-thread.ts'
-import type { PressWork, PublishAnswer, PublishOrder, ReadAnswer, ReadOrder, ViewOrder } from './press-work.ts'
+import type { PressWork, PublishAnswer, PublishOrder, ReadAnswer, ReadOrder, Shown, ViewOrder } from './press-work.ts'
 import type { PublishSettings } from './publish.ts'
 import type { DocumentName, Selection } from './view.ts'
 
@@ -55,7 +55,8 @@ export interface PressDocument {
 
 export interface PressPart {
   readonly document: PressDocument
-  readonly enforced: ServiceSource['enforced']
+  /** What the gateway enforces at an operation of the document, `index` in its list; undefined where it exposes none. */
+  enforced(method: string, path: string, index: number): EnforcedSecurity | undefined
   readonly stale?: Staleness | undefined
 }
 
@@ -120,18 +121,24 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
     shape: (document) => shop.shape(handles.get(document)!),
     compare: (document, shape) => shop.compare(handles.get(document)!, shape),
     async publish(parts, publishSettings, views = false) {
-      const same = new Map<string, EnforcedSecurity>()
       const orders = parts.map(({ document, enforced, stale }) => ({
         service: document.service,
         handle: handles.get(document)!,
         stale,
-        enforced: document.operations.map(({ method, path }) => shared(same, enforced(method, path))),
+        enforced: document.operations.map(({ method, path }, index) => enforced(method, path, index)),
       }))
-      if (!views) return { ...(await shop.publish({ settings: publishSettings, parts: orders })), release() {} }
+      const documents = new Map(parts.map(({ document }) => [document.service, document]))
+      const operationsOf = ({ shown }: PublishAnswer) =>
+        new Map([...shown].map(([service, list]) => [service, listed(documents.get(service)!, list)]))
+      if (!views) {
+        const printed = await shop.publish({ settings: publishSettings, parts: orders })
+        return { ...printed, operations: operationsOf(printed), release() {} }
+      }
       count += 1
       const keep = count
       const printed = await shop.publish({ settings: publishSettings, parts: orders, keep })
-      const publication: Publication = { ...printed, release: () => shop.release(keep) }
+      const operations = operationsOf(printed)
+      const publication: Publication = { ...printed, operations, release: () => shop.release(keep) }
       handles.set(publication, keep)
       return publication
     },
@@ -139,7 +146,7 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
       count += 1
       const keep = count
       const printed = await here.publish({ settings: publishSettings, parts: [], keep })
-      const publication: Publication = { ...printed, release: () => here.release(keep) }
+      const publication: Publication = { ...printed, operations: new Map(), release: () => here.release(keep) }
       blanks.set(publication, keep)
       return publication
     },
@@ -152,16 +159,13 @@ export function createPress(settings: PressSettings, tools: Tools): Press {
   }
 }
 
-/** Thousands of operations have a handful of policies: equal ones cross as one. */
-function shared(
-  known: Map<string, EnforcedSecurity>,
-  enforced: EnforcedSecurity | undefined,
-): EnforcedSecurity | undefined {
-  if (!enforced) return undefined
-  const key = JSON.stringify(enforced)
-  const same = known.get(key) ?? enforced
-  known.set(key, same)
-  return same
+/** The operations are known on this side: which of them are shown is all that crosses. */
+function listed({ operations }: PressDocument, { indexes, moved }: Shown): readonly DigestOperation[] {
+  return Array.from(indexes, (index) => {
+    const operation = operations[index]!
+    const published = moved.get(index)
+    return published === undefined ? operation : { ...operation, published }
+  })
 }
 
 function createInPlace(): Workshop {
@@ -184,6 +188,8 @@ function createInPlace(): Workshop {
 }
 
 const defaults = { patience: 20_000, stillness: 120_000, memory: 1_500 } as const
+/** Megabytes that a thread may use for what it has just made. */
+const young = 96
 /** How often a thread that is at work is looked at, in milliseconds; and what it uses by being looked at. */
 const lookEvery = 500
 const trifle = 2
@@ -248,10 +254,10 @@ function createThreaded(
     async publish(order) {
       const handles = order.parts.map(({ handle }) => handle)
       const answer = await placeFor<PublishAnswer>(handles, { id: nextId(), do: 'publish', order })
-      const { json, yaml, byService, operations, findings } = answer
+      const { json, yaml, byService, shown, findings } = answer
       if (order.keep !== undefined) kept.set(order.keep, order)
       const services = [...byService].map(([name, bytes]) => [name, asBuffers(bytes)] as const)
-      return { json: asBuffers(json), yaml: asBuffers(yaml), byService: new Map(services), operations, findings }
+      return { json: asBuffers(json), yaml: asBuffers(yaml), byService: new Map(services), shown, findings }
     },
     async view(order) {
       const printed = await placeFor<Representation | undefined>([order.handle], { id: nextId(), do: 'view', order })
@@ -343,7 +349,9 @@ function createThreaded(
   function start(): Worker {
     // The file beside this one, compiled or not.
     const thread = new URL(import.meta.url.endsWith('.ts') ? './press-thread.ts' : './press-thread.js', import.meta.url)
-    const started = new Worker(thread, { resourceLimits: { maxOldGenerationSizeMb: memory }, name: 'openapi' })
+    // Most of what the work makes is short-lived, and a young generation of the usual size is collected all the time.
+    const resourceLimits = { maxOldGenerationSizeMb: memory, maxYoungGenerationSizeMb: Math.min(young, memory / 4) }
+    const started = new Worker(thread, { resourceLimits, name: 'openapi' })
     started.on('message', (answer: Answer) => {
       if (started !== worker || current?.order.id !== answer.id) return
       const { resolve, reject, missing = [] } = current

@@ -1,7 +1,7 @@
 import type { JsonObject } from './document.ts'
 import { isObject, members, own, put } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
-import { type Kind, sections, walk } from './walk.ts'
+import { createWalk, type Kind, sections } from './walk.ts'
 
 const kinds = new Map(Object.entries(sections).map(([kind, section]) => [section as string, kind as Kind]))
 
@@ -16,8 +16,10 @@ export function prune(document: {
 }): JsonObject {
   const reached = new Map<string, Set<string>>()
   const queue: (readonly [string, string])[] = []
+  const met = new Set<unknown>()
   const reach = (reference: unknown) => {
-    if (typeof reference !== 'string') return
+    if (typeof reference !== 'string' || met.has(reference)) return
+    met.add(reference)
     const [root, section, name] = fromPointer(decodeFragment(reference.slice(1)))
     if (root !== 'components' || section === undefined || name === undefined) return
     const names = reached.get(section) ?? new Set<string>()
@@ -26,19 +28,19 @@ export function prune(document: {
     names.add(name)
     queue.push([section, name])
   }
-  const visitor = {
-    reference: (node: JsonObject) => reach(node.$ref),
-    Discriminator(node: JsonObject) {
+  const walk = createWalk({
+    reference: (node) => reach(node.$ref),
+    Discriminator(node) {
       for (const [, reference] of members(node.mapping)) reach(reference)
       reach(node['x-default-mapping'])
     },
-  }
-  walk({ paths: document.paths, webhooks: document.webhooks }, 'Document', visitor)
+  })
+  walk({ paths: document.paths, webhooks: document.webhooks }, 'Document')
   for (let next = queue.pop(); next; next = queue.pop()) {
     const [section, name] = next
     const kind = kinds.get(section)
     const holder = own(document.components, section)
-    if (kind && isObject(holder)) walk(own(holder, name), kind, visitor)
+    if (kind && isObject(holder)) walk(own(holder, name), kind)
   }
   // In the order of the document, not in that of discovery.
   const kept: JsonObject = {}

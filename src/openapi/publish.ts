@@ -1,4 +1,4 @@
-import { check } from './check.ts'
+import { check, type Fault } from './check.ts'
 import { type ComposedOperation, describeComposed } from './compose.ts'
 import { withoutConflicts } from './conflicts.ts'
 import { digest } from './digest.ts'
@@ -48,14 +48,19 @@ export function preparePart(source: ServiceSource): Part {
  * their names, and what stands in a part keeps its order.
  *
  * A part that does not hold together is left out with an error; so is the operation that another service answers.
+ * `faultsOf` may remember what it found in a part.
  */
-export function publish(parts: readonly Part[], settings: PublishSettings): Publication {
+export function publish(
+  parts: readonly Part[],
+  settings: PublishSettings,
+  faultsOf = (part: Part): readonly Fault[] => check(assemble([part], settings)),
+): Publication {
   const sorted = [...parts].sort((one, other) => (one.service < other.service ? -1 : 1))
   const findings: Finding[] = []
   const sound: Part[] = []
   for (const part of withoutConflicts(sorted, settings.own?.paths ?? {}, findings)) {
     findings.push(...part.findings)
-    const faults = check(assemble([part], settings))
+    const faults = faultsOf(part)
     if (faults.length === 0) {
       sound.push(part)
       continue

@@ -1,6 +1,5 @@
 import { settleMapping, spellOutImplicitValues } from './discriminators.ts'
 import type { JsonObject } from './document.ts'
-import { resolveExamples } from './examples.ts'
 import { dropShared, inlineShared } from './inline.ts'
 import { copyPlain, isObject, members, own, put, sizeOf } from './plain.ts'
 import { decodeFragment, fromPointer, toFragment, toPointer } from './pointer.ts'
@@ -33,35 +32,43 @@ const liftLimit = 1_000_000
  * 4. what leads nowhere, to another file or to another host is never followed: the place is left valid and marked;
  * 5. implicit discriminator values, which are component names, are written out, because the names will change.
  *
- * Runs after Swagger 2.0 has become 3.0 and before anything is renamed. `self` is the file name of the document.
+ * Runs after Swagger 2.0 has become 3.0 and before anything is renamed. `self` is the file name of the document;
+ * `named` says whether any of its schemas has a name of its own (`hasNames`).
  */
-export function settleReferences(document: JsonObject, report: Report, self?: string): void {
+export function settleReferences(document: JsonObject, report: Report, self: string | undefined, named: boolean): void {
   const selves = new Set([own(document, '$self'), self].filter((name) => typeof name === 'string' && name !== ''))
-  const resolver = createResolver(document, selves as Set<string>)
-  inlineShared(document, resolver, report) // 1
+  const resolver = createResolver(document, selves as Set<string>, named)
+  const copies = inlineShared(document, resolver, report) // 1
 
-  const dynamic = dynamicAnchors(document)
+  const dynamic = named || copies > 0 ? dynamicAnchors(document) : new Set<string>()
+  const sound = new Map<Kind, Set<string>>()
   const lifted = new Map<string, string>()
   let copied = 0
+  let discriminators = false
   const removals: Place[] = []
   const visitor = {
     reference(node: JsonObject, place: Place) {
-      const settled = settle(node.$ref as string, place.kind, place)
+      const reference = node.$ref as string
+      // Most references are pointers to components, each of them met a hundred times.
+      if (sound.get(place.kind)?.has(reference)) return
+      const settled = settle(reference, place.kind, place)
+      if (settled === reference && resolver.placeless) {
+        sound.set(place.kind, (sound.get(place.kind) ?? new Set<string>()).add(reference))
+      }
       if (settled !== undefined) node.$ref = settled
       else abandon(node, place, removals)
     },
     Schema: settleSchema,
     Discriminator(node: JsonObject, place: Place) {
+      discriminators = true
       settleMapping(node, document, (reference) => settle(reference, 'Schema', place))
     },
     Link: settleLink,
   }
   walk(document, 'Document', visitor) // 2 3 4
   removeAll(removals)
-  resolveExamples(document)
-  walk(document, 'Document', { Schema: dropNames })
   dropShared(document)
-  spellOutImplicitValues(document) // 5
+  if (discriminators) spellOutImplicitValues(document) // 5
 
   /** The reference as a pointer from the root; undefined when it leads nowhere it may lead. */
   function settle(reference: string, kind: Kind, place: Place): string | undefined {
@@ -104,6 +111,9 @@ export function settleReferences(document: JsonObject, report: Report, self?: st
   }
 
   function settleSchema(node: JsonObject, place: Place): void {
+    // With every reference a pointer from the root, names inside of schemas only invite collisions between services.
+    if (node.$id !== undefined) delete node.$id
+    if (node.$anchor !== undefined) delete node.$anchor
     if (Object.hasOwn(node, '$ref') && typeof node.$ref !== 'string') {
       report.warning('reference-not-text', 'a "$ref" that is not a string was removed', pointerOf(place))
       delete node.$ref
@@ -146,6 +156,8 @@ export function settleReferences(document: JsonObject, report: Report, self?: st
  */
 export function mendReferences(document: JsonObject, report: Report): void {
   const removals: Place[] = []
+  // What once leads somewhere goes on to do so: nothing is removed before the end.
+  const sound = new Set<unknown>()
   walk(document, 'Document', {
     reference(node, place) {
       if (ends(node.$ref)) return
@@ -163,12 +175,16 @@ export function mendReferences(document: JsonObject, report: Report): void {
 
   /** Whether there is something at the end of a chain of references. Circles were cut before. */
   function ends(reference: unknown): boolean {
+    if (sound.has(reference)) return true
     let text = reference
     for (let hops = 0; hops <= longestChain; hops += 1) {
       if (typeof text !== 'string') return false
       const target = follow(document, fromPointer(decodeFragment(text.slice(1))))
       if (!target) return false
-      if (!isObject(target.value) || !isReference(target.value)) return true
+      if (!isObject(target.value) || !isReference(target.value)) {
+        sound.add(reference)
+        return true
+      }
       text = target.value.$ref
     }
     return false
@@ -190,11 +206,9 @@ function abandon(node: JsonObject, place: Place, removals: Place[]): void {
   }
 }
 
-/** With every reference a pointer from the root, names inside of schemas only invite collisions between services. */
-function dropNames(node: JsonObject): void {
-  delete node.$id
-  delete node.$anchor
-}
+/** Whether a schema has a name by which references can mean it. */
+export const hasNames = ({ $id, $anchor, $dynamicAnchor }: JsonObject): boolean =>
+  $id !== undefined || $anchor !== undefined || $dynamicAnchor !== undefined
 
 /** The names that `$dynamicRef` may mean; their schemas keep them. */
 function dynamicAnchors(document: JsonObject): ReadonlySet<string> {

@@ -26,9 +26,14 @@ export function rename(document: JsonObject, renaming: Renaming, report: Report)
   removeLinks(document, (link, place) => isLost(link, place, renaming, report))
   const names = componentNames(document, service)
 
+  const known = new Map<unknown, string>()
   const renamed = (reference: unknown): string => {
+    const before = known.get(reference)
+    if (before !== undefined) return before
     const [root = '', section = '', name = '', ...deeper] = fromPointer(decodeFragment(String(reference).slice(1)))
-    return toFragment([root, section, names.get(section)!.get(name)!, ...deeper])
+    const text = toFragment([root, section, names.get(section)!.get(name)!, ...deeper])
+    known.set(reference, text)
+    return text
   }
 
   walk(document, 'Document', {

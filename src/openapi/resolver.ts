@@ -7,6 +7,8 @@ import { follow, isReference, type Kind, type Place, type Target, tokensOf, walk
 export type Resolution = { readonly target: Target } | { readonly missing: string }
 
 export interface Resolver {
+  /** No schema has a base of its own: what leads to a component from one place does so from every other. */
+  readonly placeless: boolean
   /**
    * What a reference at a place leads to: the first place it names. A chain of references must end at something,
    * but is not shortened. Nothing outside of the document is ever looked at.
@@ -24,11 +26,12 @@ export const longestChain = 64
  * documents stretch that: pointers that pass through other references, encodings that are half right, schemas pasted
  * in from files of their own whose `#/definitions/A` means themselves. What can have only one meaning is understood.
  *
- * `selves` are names by which the document calls itself, such as its own file name.
+ * `selves` are names by which the document calls itself, such as its own file name; `names` says whether its schemas
+ * have any.
  */
-export function createResolver(document: JsonObject, selves: ReadonlySet<string> = new Set()): Resolver {
-  const named = collectNames(document)
-  return { resolve }
+export function createResolver(document: JsonObject, selves: ReadonlySet<string>, names: boolean): Resolver {
+  const named = names ? collectNames(document) : { resources: new Map(), bases: new Map(), anchors: new Map() }
+  return { placeless: named.resources.size === 0, resolve }
 
   function resolve(reference: string, kind: Kind, place: Place): Resolution {
     const first = locate(reference, kind, place)

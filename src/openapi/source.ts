@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
+import { gunzip, gzip, type ZlibOptions } from 'node:zlib'
 import type { Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 import { type Fetched, fetchDocument } from './fetch.ts'
@@ -81,7 +81,9 @@ const defaults = { url: 30_000, file: 2_000, limit: 20 * 1_048_576 } as const
 const patience = { first: 250, down: 2_000, other: 10_000 } as const
 const collection = 'documents'
 
-const pack = promisify(gzip)
+const pack = promisify<Buffer, ZlibOptions, Buffer>(gzip)
+/** Kept, not sent: a third of the work for a third more bytes, and in few pieces, each of which is a call. */
+const quickly: ZlibOptions = { level: 1, chunkSize: 1_048_576 }
 const unpack = promisify(gunzip)
 
 type Stored = {
@@ -303,7 +305,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   async function keep(bytes: Buffer): Promise<void> {
     if (!tools.store) return
     try {
-      const text = (await pack(bytes)).toString('base64')
+      const text = (await pack(bytes, quickly)).toString('base64')
       await tools.store.put(collection, service, { place, text, at: seconds() })
     } catch (error) {
       tools.log.warn({ service, err: error }, 'the last good copy of an OpenAPI document could not be kept')

@@ -1,9 +1,9 @@
 import { upgradeFromTwoToThree } from '@scalar/openapi-upgrader/2.0-to-3.0'
 import type { JsonObject } from './document.ts'
-import { copyPlain, isObject, items, members, own, put } from './plain.ts'
+import { copyPlain, isObject, items, members, own, plainLimits, put } from './plain.ts'
 import { decodeFragment, fromPointer } from './pointer.ts'
 import type { Report } from './report.ts'
-import { isMethod, methods, walk } from './walk.ts'
+import { createWalk, isMethod, methods } from './walk.ts'
 
 /**
  * Swagger 2.0 becomes OpenAPI 3.0. The conversion itself is a library's; before it, the document is brought into the
@@ -25,7 +25,7 @@ export function fromSwagger(document: JsonObject, report: Report): JsonObject {
   clean(document) // 6
   if (!own(document, 'host') || items(document.schemes).length === 0) delete document.schemes // 5
   try {
-    const upgraded = restoreReferences(copyPlain(upgradeFromTwoToThree(document as never) as JsonObject)) as JsonObject
+    const upgraded = restoreReferences(upgradeFromTwoToThree(document as never) as JsonObject)
     for (const [path, extensions] of waiting) {
       const item = own(upgraded.paths as JsonObject, path)
       if (isObject(item)) for (const [name, value] of members(extensions)) put(item, name, value)
@@ -138,8 +138,7 @@ const hidden = '\u0000$ref'
 function hideReferencesInData(document: JsonObject): void {
   const schemas: unknown[] = Object.values(isObject(document.definitions) ? document.definitions : {})
   const data = (holder: JsonObject, ...names: readonly string[]) => {
-    for (const name of names)
-      if (Object.hasOwn(holder, name)) holder[name] = renameReferences(holder[name], '$ref', hidden)
+    for (const name of names) if (Object.hasOwn(holder, name)) holder[name] = hideReferences(holder[name])
   }
   const parameters = (list: unknown) => {
     for (const parameter of items(list)) {
@@ -166,16 +165,9 @@ function hideReferencesInData(document: JsonObject): void {
       responses(operation.responses)
     }
   }
-  for (const schema of schemas) walk(schema, 'Schema', { Schema: (node) => data(node, 'example', 'default', 'enum') })
+  const walk = createWalk({ Schema: (node) => data(node, 'example', 'default', 'enum') })
+  for (const schema of schemas) walk(schema, 'Schema')
 }
 
-const restoreReferences = (value: unknown): unknown => renameReferences(value, hidden, '$ref')
-
-function renameReferences(value: unknown, from: string, to: string): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return value.map((item) => renameReferences(item, from, to))
-  const result: JsonObject = {}
-  for (const [name, member] of members(value))
-    put(result, name === from ? to : name, renameReferences(member, from, to))
-  return result
-}
+const hideReferences = <T>(value: T): T => copyPlain(value, plainLimits, (name) => (name === '$ref' ? hidden : name))
+const restoreReferences = <T>(value: T): T => copyPlain(value, plainLimits, (name) => (name === hidden ? '$ref' : name))

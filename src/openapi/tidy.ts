@@ -11,6 +11,7 @@ import {
   type Place,
   pointerOf,
   shapes,
+  type Visit,
   walk,
 } from './walk.ts'
 
@@ -19,12 +20,13 @@ import {
  * where there is one right way, and else left out, always with a finding. In place; afterwards every object has only
  * the fields of the table in `walk.ts`, of the right type, and those it must have.
  *
- * Schemas keep every keyword: JSON Schema allows any.
+ * Schemas keep every keyword: JSON Schema allows any. `before` is called for each object before it is looked at.
  */
-export function tidy(document: JsonObject, report: Report): void {
+export function tidy(document: JsonObject, report: Report, before: Visit): void {
   const unusable = new Set<unknown>()
   walk(document, 'Document', {
     any(node, place) {
+      before(node, place)
       if (shapes[place.kind].referable && isReference(node)) return onlyReference(node)
       // Types first: the rules of a kind rely on them.
       fields(node, place)

@@ -381,6 +381,8 @@ export type Visitor = { readonly [K in Kind]?: Visit } & {
   readonly reference?: Visit
   /** Every object, references included, before anything else. */
   readonly any?: Visit
+  /** The kinds that `any` and `reference` are wanted for. Default all of them. */
+  readonly of?: readonly Kind[]
 }
 
 type Container = 'one' | 'list' | 'map'
@@ -441,65 +443,112 @@ const below = Object.fromEntries(
 
 /** The kinds at or below which a visitor has anything to do: who looks for operations need not see any schema. */
 function wantedBy(visitor: Visitor): ReadonlySet<Kind> | undefined {
-  if (visitor.any || visitor.reference) return undefined
-  const kinds = Object.keys(visitor) as Kind[]
+  const { any, reference, of, ...visits } = visitor
+  if ((any || reference) && !of) return undefined
+  const kinds = [...(Object.keys(visits) as Kind[]), ...(of ?? [])]
   const wanted = (Object.keys(below) as Kind[]).filter((kind) => kinds.some((one) => below[kind].has(one)))
   return new Set(wanted)
 }
+
+/** A kind as one visitor sees it: all that can be looked up once is, because a large document has a million members. */
+interface Stop {
+  readonly kind: Kind
+  readonly visit: Visit | undefined
+  readonly referable: boolean
+  /** Whether there can be more beside its `$ref`. */
+  readonly siblings: boolean
+  /** By field; those that hold nothing to visit are there without a stop. */
+  readonly fields: ReadonlyMap<string, Leg | undefined>
+  readonly entries: Leg | undefined
+}
+
+interface Leg {
+  readonly stop: Stop
+  readonly container: Container
+  /** A list may stand in its place: `items` was one of schemas before 2020-12. */
+  readonly list: boolean
+}
+
+type From = { readonly up?: Place; readonly field?: string; readonly key?: string | number }
 
 /**
  * Visit every object below and including `node`, parents first. A visitor may change the object it is given; the
  * children are read afterwards. What is not an object where one should stand is passed over.
  */
-export function walk(
-  node: unknown,
-  kind: Kind,
-  visitor: Visitor,
-  from: { up?: Place; field?: string; key?: string | number } = {},
-): void {
-  if (isObject(node)) step(node, kind, visitor, wantedBy(visitor), from.up, from.field ?? '', from.key)
+export function walk(node: unknown, kind: Kind, visitor: Visitor, from: From = {}): void {
+  createWalk(visitor)(node, kind, from)
 }
 
-function step(
-  node: JsonObject,
-  kind: Kind,
-  visitor: Visitor,
-  wanted: ReadonlySet<Kind> | undefined,
-  up: Place | undefined,
-  field: string,
-  key: string | number | undefined,
-): void {
-  const place: Place = { node, kind, up, field, key }
-  visitor.any?.(node, place)
-  if (shapes[kind].referable || kind === 'Schema') {
-    if (isReference(node)) {
-      visitor.reference?.(node, place)
-      if (kind !== 'Schema' && kind !== 'PathItem') return
+/** The same for a visitor that visits many things one after the other. */
+export function createWalk(visitor: Visitor): (node: unknown, kind: Kind, from?: From) => void {
+  const stops = planFor(visitor)
+  const { any, reference } = visitor
+
+  function step(
+    node: JsonObject,
+    stop: Stop,
+    up: Place | undefined,
+    field: string,
+    key: string | number | undefined,
+  ): void {
+    const place: Place = { node, kind: stop.kind, up, field, key }
+    if (any) any(node, place)
+    if (stop.referable && isReference(node)) {
+      if (reference) reference(node, place)
+      if (!stop.siblings) return
     }
-  }
-  visitor[kind]?.(node, place)
-  for (const name of Object.keys(node)) {
-    // Most members are texts and flags: what is looked up comes after what is seen.
-    const value = node[name]
-    if (typeof value !== 'object' || value === null) continue
-    const child = childAt(kind, name)
-    if (!child || (wanted && !wanted.has(child.kind))) continue
-    if (Array.isArray(value)) {
-      // `items` was a list of schemas before 2020-12.
-      if (child.container === 'list' || (child.container === 'one' && kind === 'Schema')) {
-        for (const [index, item] of value.entries()) {
-          if (isObject(item)) step(item, child.kind, visitor, wanted, place, name, index)
+    if (stop.visit) stop.visit(node, place)
+    for (const name in node) {
+      // Most members are texts and flags: what is looked up comes after what is seen.
+      const value = node[name]
+      if (typeof value !== 'object' || value === null) continue
+      const leg = stop.fields.get(name) ?? entryOf(stop, name)
+      if (!leg) continue
+      if (Array.isArray(value)) {
+        if (!leg.list) continue
+        for (let index = 0; index < value.length; index += 1) {
+          const item: unknown = value[index]
+          if (isObject(item)) step(item, leg.stop, place, name, index)
         }
+      } else if (leg.container === 'map') {
+        for (const entry in value) {
+          const item = (value as JsonObject)[entry]
+          if (isObject(item)) step(item, leg.stop, place, name, entry)
+        }
+      } else if (leg.container === 'one') {
+        step(value as JsonObject, leg.stop, place, name, undefined)
       }
-    } else if (child.container === 'map') {
-      for (const entry of Object.keys(value)) {
-        const item = (value as JsonObject)[entry]
-        if (isObject(item)) step(item, child.kind, visitor, wanted, place, name, entry)
-      }
-    } else if (child.container === 'one') {
-      step(value as JsonObject, child.kind, visitor, wanted, place, name, undefined)
     }
   }
+
+  return (node, kind, { up, field = '', key } = {}) => {
+    if (isObject(node)) step(node, stops[kind], up, field, key)
+  }
+}
+
+function entryOf({ entries, fields }: Stop, name: string): Leg | undefined {
+  return entries && !isExtension(name) && !fields.has(name) ? entries : undefined
+}
+
+function planFor(visitor: Visitor): Readonly<Record<Kind, Stop>> {
+  const wanted = wantedBy(visitor)
+  const stops = {} as Record<Kind, Stop & { fields: Map<string, Leg | undefined>; entries: Leg | undefined }>
+  for (const kind of Object.keys(shapes) as Kind[]) {
+    const siblings = kind === 'Schema' || kind === 'PathItem'
+    const referable = shapes[kind].referable === true || kind === 'Schema'
+    stops[kind] = { kind, visit: visitor[kind], referable, siblings, fields: new Map(), entries: undefined }
+  }
+  const legTo = (kind: Kind, child: Child | undefined): Leg | undefined => {
+    if (!child || (wanted && !wanted.has(child.kind))) return undefined
+    const { container } = child
+    const list = container === 'list' || (container === 'one' && kind === 'Schema')
+    return { stop: stops[child.kind], container, list }
+  }
+  for (const stop of Object.values(stops)) {
+    for (const [name, child] of children[stop.kind]) stop.fields.set(name, legTo(stop.kind, child))
+    stop.entries = legTo(stop.kind, entries[stop.kind])
+  }
+  return stops
 }
 
 /** The way from where the walk began to a place. */

@@ -61,3 +61,29 @@ test('what a document of a service is found to say wrongly is reported with line
   const [repaired] = answer.findings
   assert.deepEqual([repaired?.code, repaired?.line, repaired?.column], ['path-repaired', 5, 5])
 })
+
+test('places are found in YAML however it is written: quotes, anchors, blocks, lists in lists, carriage returns', () => {
+  const text = `"a": &all { 'b': 1, c: [x, "y"] }\r
+d:\r
+  - - one\r
+    - |\r
+      text\r
+  - *all\r
+  - ? [not, a, name]\r
+    : 1\r
+    e~/f: { <<: *all }\r
+a: { g: 1 }\r
+`
+  const places = placesIn(text, '/a', '/a/b', '/a/c/1', '/d/0/1', '/d/1', '/d/2/e~0~1f', '/d/2/e~0~1f/b', '/a/g')
+  // The last one stands in the second of two members of one name, which no document that is read has.
+  assert.deepEqual(places, [
+    [1, 1],
+    [1, 13],
+    [1, 28],
+    [4, 7],
+    [6, 5],
+    [9, 5],
+    [9, 5],
+    [1, 1],
+  ])
+})

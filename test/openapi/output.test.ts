@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { parse as parseYaml } from 'yaml'
-import { jsonOf, yamlOf } from '../../src/openapi/bytes.ts'
+import { createPrinter, yamlOf } from '../../src/openapi/bytes.ts'
 import { check } from '../../src/openapi/check.ts'
 import type { JsonObject } from '../../src/openapi/document.ts'
 import { createOwnPart } from '../../src/openapi/own.ts'
 import { preparePart, publish } from '../../src/openapi/publish.ts'
 import { api, type Loose, ok, publishAll, publishOne, service, settings } from './service.ts'
+
+const { jsonOf } = createPrinter()
 
 test('case 71: tags are namespaced, cleaned, declared, kept apart and grouped by service', () => {
   const operation = (...tags: string[]) => ({ tags, responses: ok })
@@ -114,6 +116,23 @@ test('case 74: bytes are made once in every coding, and equal documents have equ
   assert.notEqual((await jsonOf({ ...document, more: 1 })).etag, json.etag)
   assert.notEqual(yaml.etag, json.etag)
   assert.equal(json.cacheControl, 'private, no-cache')
+})
+
+test('case 74: what is written in pieces is what JSON.stringify writes, the first time and again', async () => {
+  const shared = { get: { summary: 'ü 🧀 \u2028 "' } }
+  const documents: JsonObject[] = [
+    {},
+    { openapi: '3.1.1', none: undefined, paths: {}, components: {}, webhooks: { a: shared } },
+    {
+      paths: { '/a"b': shared, '/c': shared, 'x-text': 'ü', 'x-null': null },
+      components: { schemas: {}, responses: { A: shared, B: true }, 'x-list': [1], 'x-text': 't' },
+      tags: [{ name: 'é' }],
+    },
+    { paths: [1], components: null, webhooks: 'w' },
+    publishOne(api({ '/x': { get: { responses: ok } } })).document,
+  ]
+  for (const document of [...documents, ...documents])
+    assert.equal((await jsonOf(document)).body.toString(), JSON.stringify(document))
 })
 
 test('case 74: a large document is sent as the JSON it is, also as YAML', async () => {

@@ -145,7 +145,7 @@ test('a document that takes too much is given up; what was read before is still 
 }, async () => {
   const lost: string[] = []
   const log: Log = { ...silent, error: (_, message) => lost.push(message) }
-  const press = createPress({ memory: 32 }, { now: Date.now, log })
+  const press = createPress({ memory: 16 }, { now: Date.now, log })
   try {
     const before = await reading(press, order('before', api({ '/x': { get: { responses: ok } } })))
     const [huge, after] = await Promise.all([

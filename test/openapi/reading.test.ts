@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { parse as parseYaml } from 'yaml'
 import { type Parsed, parse } from '../../src/openapi/parse.ts'
 import { preparePart, publish } from '../../src/openapi/publish.ts'
 import { recognise } from '../../src/openapi/version.ts'
@@ -112,12 +113,50 @@ test('case 2: says where a text is wrong, by line and column', () => {
   assert.ok(secret.outcome === 'unreadable' && !secret.mistake.message.includes('hunter2'), 'the text is not quoted')
 })
 
+test('case 2: a scalar of YAML is what the library that is asked in doubt says it is', () => {
+  const numbers = ['0', '-1', '+12', '012', '0o17', '0x1F', '1_000', '1e3', '-.5', '5.', '.inf', '-.Inf', '.NaN']
+  const words = [
+    'true',
+    'True',
+    'TRUE',
+    'yes',
+    'on',
+    'null',
+    'Null',
+    '~',
+    '',
+    'NULL',
+    'nan',
+    '=',
+    '<<',
+    '2026-11-28',
+    '12:30:45',
+  ]
+  const texts = [
+    '"a\\u00e9\\n"',
+    "'it''s'",
+    '|\n  a\n   b\n\n',
+    '>-\n  a\n  b\n',
+    '!!str 12',
+    '! 12',
+    '[a, {b: c}, ]',
+    '{a, b: }',
+  ]
+  for (const scalar of [...numbers, ...words, ...texts]) {
+    const text = `a: 1\nb: ${scalar}\nc:\n  - ${scalar.replaceAll('\n  ', '\n      ')}\n`
+    const expected = JSON.stringify(parseYaml(text, { merge: true }))
+    assert.equal(JSON.stringify(documentOf(text)), expected, scalar)
+  }
+})
+
 test('case 3: bounds size, nesting, values and aliases, and copies what is shared', () => {
   assert.match(reasonOf(parse(`{"a":"${'x'.repeat(21 * 1_048_576)}"}`)), /larger than 20 MB/)
   assert.match(reasonOf(parse(`a: ${'x'.repeat(11 * 1_048_576)}`)), /larger|up to 10 MB/)
   assert.match(reasonOf(parse(`{"a":${'['.repeat(10_000)}${']'.repeat(10_000)}}`)), /nested deeper/)
   assert.match(reasonOf(parse(`a: ${'['.repeat(20_000)}`)), /stack|nested/)
   assert.match(reasonOf(parse(`{"a":[${'1,'.repeat(3_200_000)}1]}`)), /more than 3000000 values/)
+  assert.match(reasonOf(parse(`a: ${'['.repeat(300)}${']'.repeat(300)}`)), /nested/)
+  assert.deepEqual(documentOf('{"a":[1e999,{"b":-1e999}]}'), { a: [null, { b: null }] })
   assert.match(reasonOf(parse('a: &a [*a]')), /alias|itself/)
   assert.match(reasonOf(parse('a: &a { b: { c: *a } }')), /contains itself/)
   const bomb = ['a0: &a0 [x,x,x,x,x,x,x,x,x]']
