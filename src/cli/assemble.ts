@@ -53,10 +53,13 @@ export async function assemble(definition: Definition, options: AssembleOptions)
   }
   try {
     const tools = { now, log }
-    const store: Store = await build(stores, ephemeral ? { type: 'memory' } : definition.store, tools)
-    opened.push(() => store.close())
+    // Both take their time elsewhere, while the rest is made.
     const press = createPress({ thread }, tools)
     opened.push(() => press.close())
+    const docsFiles = readDocsFiles()
+    docsFiles.catch(() => {})
+    const store: Store = await build(stores, ephemeral ? { type: 'memory' } : definition.store, tools)
+    opened.push(() => store.close())
     const revocations = await openRevocations(store, { lifetime: longestLife(definition) }, tools)
     opened.push(() => revocations.close())
     const issuedTokens = openIssuedTokens(store)
@@ -85,7 +88,7 @@ export async function assemble(definition: Definition, options: AssembleOptions)
       loopback: isLoopback(definition.gateway.listen.host),
       shared: new Shared(),
       minter: await createMinter(publicUrl, store, now),
-      docsFiles: await readDocsFiles(),
+      docsFiles: await docsFiles,
       folder: dirname(resolve(config)),
       ...(options.patience !== undefined && { patience: options.patience }),
       ...instead,

@@ -87,11 +87,10 @@ export async function yamlOf(document: object, json: Representation): Promise<Re
 }
 
 async function represent(type: string, body: Buffer): Promise<Representation> {
-  // A large document costs a second at the best quality and a tenth of that at this one, for a twentieth more bytes.
-  const quality = body.length > 500_000 ? 5 : 9
   const params = {
     [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
-    [constants.BROTLI_PARAM_QUALITY]: quality,
+    // At better ones a large document costs a second, for a twentieth fewer bytes.
+    [constants.BROTLI_PARAM_QUALITY]: 5,
     [constants.BROTLI_PARAM_SIZE_HINT]: body.length,
     // The tables of the usual window of 4 MB take ten times as long to set up as a small document to pack.
     [constants.BROTLI_PARAM_LGWIN]: Math.min(22, Math.max(16, Math.ceil(Math.log2(body.length + 1)))),

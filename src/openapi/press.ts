@@ -235,6 +235,9 @@ function createThreaded(
   let timer: NodeJS.Timeout | undefined
   let closed = false
   let ids = 0
+  // It takes a moment to begin, and whoever makes a press does something else in between.
+  worker = start()
+  worker.unref()
 
   return {
     async read(handle, order) {
