@@ -19,6 +19,9 @@ export class Watch {
   // was in them. That doubled the cost of a request.
   readonly #charges: Watched[] = []
   #timer: NodeJS.Timeout | undefined
+  #last = 0
+  /** Whether the last round was left out; never two of them. */
+  #passedOver = false
 
   constructor(clock: () => number, period = 50) {
     this.#clock = clock
@@ -28,7 +31,9 @@ export class Watch {
   add(charge: Watched): void {
     if (charge.place >= 0) return
     charge.place = this.#charges.push(charge) - 1
-    this.#timer ??= setInterval(() => this.#round(), this.#period).unref()
+    if (this.#timer) return
+    this.#last = this.#clock()
+    this.#timer = setInterval(() => this.#round(), this.#period).unref()
   }
 
   delete(charge: Watched): void {
@@ -48,6 +53,14 @@ export class Watch {
       return
     }
     const now = this.#clock()
+    const stoodStill = now - this.#last > 4 * this.#period
+    this.#last = now
+    // What came while the process stood still has not been read yet, and nobody's time is up before it is.
+    if (stoodStill && !this.#passedOver) {
+      this.#passedOver = true
+      return
+    }
+    this.#passedOver = false
     // Backwards: a charge that leaves is replaced by the last one, which has been asked already.
     for (let i = this.#charges.length - 1; i >= 0; i--) this.#charges[i]?.check(now)
   }

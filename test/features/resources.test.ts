@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { Agent, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -163,6 +164,56 @@ describe('a gateway that is short of what a machine has', processes, () => {
   })
 })
 
+/** How many files a running process may have open; false when that cannot be changed here. */
+function allowFiles(pid: number, most: number): boolean {
+  return spawnSync('prlimit', ['--pid', String(pid), `--nofile=${most}:`]).status === 0
+}
+
+test('no file left: 503 while it lasts, no service is blamed for it, and all is well when there are some', {
+  skip: process.platform !== 'linux' && 'needs /proc',
+  timeout: 60_000,
+}, async (t) => {
+  await using backend = await startBackend()
+  await using gateway = await startProcess({
+    store: { type: 'memory' },
+    services: ['open', 'other'].map((name) => ({ ...services(backend.url)[0], name, path: `/${name}` })),
+  })
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.after(() => agent.destroy())
+  const ask = (path: string) =>
+    new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const req = request(`${gateway.url}${path}`, { agent }, async (res) => {
+        const text = (await res.setEncoding('utf8').toArray()).join('')
+        resolve({ status: res.statusCode!, text })
+      })
+      req.on('error', reject).end()
+    })
+  assert.equal((await ask('/open/')).status, 200)
+  const taken = new Set(readdirSync(`/proc/${gateway.pid}/fd`).map(Number))
+  let free = 0
+  while (taken.has(free)) free += 1
+  if (!allowFiles(gateway.pid, free)) return t.skip('needs prlimit')
+  // Twice as often as takes a target out, if it were the target's fault.
+  for (let i = 0; i < 10; i += 1) {
+    const { status, text } = await ask('/other/')
+    assert.deepEqual([status, code(text)], [503, 'overloaded'])
+  }
+  // Who comes now is cut, or waits to be let in.
+  const late = status(`${gateway.url}/open/`)
+  assert.notEqual(await Promise.race([late, delay(200, 'waits')]), 200)
+  assert.ok(allowFiles(gateway.pid, 1_024))
+  const mended = Date.now()
+  assert.equal((await ask('/other/')).status, 200)
+  assert.equal(await status(`${gateway.url}/other/`), 200)
+  assert.ok([0, 200].includes(await late))
+  assert.ok(Date.now() - mended < 5_000)
+  assert.equal(gateway.child.exitCode, null)
+  assert.deepEqual(
+    gateway.log().filter(({ level }) => level === 'error'),
+    [],
+  )
+})
+
 /** A disk of a few megabytes; only who may mount can have one. */
 function smallDisk(): { readonly path: string; remove(): void } | undefined {
   const path = mkdtempSync(join(tmpdir(), 'sallyport-disk-'))
@@ -216,4 +267,30 @@ test('a disk that is full: reading goes on, writing is 503, and both work when t
   rmSync(join(disk.path, 'filler'))
   await eventually('keys can be made again', async () => (await create()).status === 201)
   assert.equal(await use(), 200)
+})
+
+test('the clock of the machine jumps, an hour back and five minutes on: nobody is cut, and rates go on as before', async () => {
+  let jump = 0
+  const now = () => Date.now() + jump
+  await using backend = await startBackend(
+    (req, res) => void setTimeout(() => res.end('done'), req.url === '/slow' ? 300 : 0),
+  )
+  const limited = { ...services(backend.url)[0], name: 'limited', path: '/limited' }
+  await using gateway = await startGateway(
+    {
+      services: [
+        { ...services(backend.url)[0], timeouts: { response: '2s', total: '3s' } },
+        { ...limited, limits: { rate: [{ requests: 1, per: '3s', by: 'address' }] } },
+      ],
+    },
+    { now },
+  )
+  for (const step of [-3_600_000, 300_000]) {
+    await eventually('there is an allowance', async () => (await status(`${gateway.url}/limited/`)) === 200, 10_000)
+    const running = status(`${gateway.url}/open/slow`)
+    jump += step
+    assert.equal(await status(`${gateway.url}/limited/`), 429, 'the jump brought an allowance')
+    assert.equal(await running, 200)
+  }
+  await eventually('there is one again', async () => (await status(`${gateway.url}/limited/`)) === 200, 10_000)
 })

@@ -96,6 +96,29 @@ test('one of two instances is killed with -9 under load: no GET fails', async (t
   assert.deepEqual([...seen.keys()], [200])
 })
 
+test('an answer that came while the gateway stood still is no late answer', async (t) => {
+  const program = `require('node:http').createServer((req, res) => setTimeout(() => res.end('in time'), 100))
+    .listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'ignore'] })
+  t.after(() => child.kill('SIGKILL'))
+  const [port] = await once(child.stdout, 'data')
+  await using gateway = await startGateway({
+    services: [
+      {
+        ...{ name: 'open', path: '/open', openapi: false, security: [] },
+        targets: [`http://127.0.0.1:${String(port).trim()}`],
+        timeouts: { response: '1s' },
+      },
+    ],
+  })
+  assert.equal((await fetch(`${gateway.url}/open/`)).status, 200)
+  const answer = fetch(`${gateway.url}/open/`)
+  await sleep(60)
+  // Just before timers are looked at, and with them whose time is up.
+  setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500))
+  assert.equal((await answer).status, 200)
+})
+
 test('targets and places are measured', async () => {
   await using one = await startBackend()
   await using sick = await startBackend((_req, res) => res.writeHead(503).end())

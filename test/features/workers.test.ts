@@ -181,6 +181,27 @@ describe('workers that cannot be', { skip }, () => {
     }
   })
 
+  test('that die again and again are not replaced for ever: more than ten in a minute end the gateway', async () => {
+    const gateway = await startProcess(definition('http://127.0.0.1:9'), { words: ['--workers', '4'] })
+    try {
+      await eventually('it serves', () => gateway.out().includes('with 4 workers'), 60_000)
+      const deaths = new Set<number>()
+      const killing = setInterval(() => {
+        for (const child of gateway.children()) {
+          deaths.add(child)
+          process.kill(child, 'SIGKILL')
+        }
+      }, 20)
+      const code = await gateway.ended.finally(() => clearInterval(killing))
+      assert.equal(code, 1)
+      assert.match(gateway.err(), /^sallyport: 10 workers died within a minute; the last one was ended by SIGKILL\n$/)
+      assert.ok(deaths.size > 10, `${deaths.size} deaths`)
+      assert.ok(![...deaths].some(lives))
+    } finally {
+      await gateway[Symbol.asyncDispose]()
+    }
+  })
+
   for (const { title, change, said } of [
     {
       title: 'a store that is part of one process is refused',

@@ -32,6 +32,28 @@ describe('the watch', () => {
     watch.delete(other)
   })
 
+  test('leaves one round out when the process stood still, and never two', async () => {
+    let now = 0
+    let step = 100
+    const seen: number[] = []
+    const watch = new Watch(() => {
+      now += step
+      return now
+    }, 5)
+    const one = charge((time) => seen.push(time))
+    watch.add(one)
+    await until(() => seen.length > 1)
+    // Every round comes late, and every other one is held.
+    assert.deepEqual(
+      seen.slice(0, 2).map((time) => time / 100),
+      [3, 5],
+    )
+    step = 5
+    await until(() => seen.length > 5)
+    assert.equal(seen.at(-1)! - seen.at(-2)!, 5)
+    watch.delete(one)
+  })
+
   test('forgets who leaves, also who leaves or comes in the middle of a round', async () => {
     const watch = new Watch(() => 0, 5)
     const late = charge()
