@@ -13,6 +13,7 @@ import {
   refreshed,
   varyOf,
 } from '../caching/rules.ts'
+import { affinityOf } from '../gateway/outbound.ts'
 import { lineOf } from '../http/fields.ts'
 import { hasContent } from '../http/framing.ts'
 import { Problem } from '../http/problem.ts'
@@ -38,9 +39,9 @@ export function cache(now: () => number): Step {
     if (!route.cache) return next()
     const { answers } = ctx.state.gateway
     if (head.method !== 'GET' && head.method !== 'HEAD') {
-      const target = targetOf(ctx.state)
+      const targets = [targetOf(ctx.state, false), targetOf(ctx.state, true)]
       return next().then(() => {
-        if (changed(ctx.state)) answers.forget(target)
+        if (changed(ctx.state)) for (const target of targets) answers.forget(target)
       })
     }
     // What a service makes of a GET's content must not be given to those who send none.
@@ -122,13 +123,14 @@ class Visit {
 
   constructor(ctx: StepContext, partitionOf: ReturnType<typeof createPartitions>, now: () => number) {
     const { state } = ctx
-    const { caller } = state.identification
+    const { route, identification } = state
+    const { caller } = identification
     this.ctx = ctx
     this.state = state
     this.head = state.head
     this.#answers = state.gateway.answers
     this.#now = now
-    this.#target = targetOf(state)
+    this.#target = targetOf(state, route.service.upstream.destination(affinityOf(state)).canary)
     this.#began = state.gateway.answers.changes
     const { fields } = state
     // Of the client's address the service hears from the gateway alone.
@@ -285,10 +287,10 @@ const partitions = { everybody: 'everybody', guests: 'guests' } as const
 
 /**
  * The target as a client means it (RFC 9111 §2): with the host that it named, because what a service writes into its
- * answers may depend on it, and in the words that the service gets.
+ * answers may depend on it, and in the words that the service gets. What the canary says is for those whom it serves.
  */
-function targetOf({ head, route, target }: State): string {
-  return `${route.service.name} ${head.client.protocol}://${head.client.host} ${target}`
+function targetOf({ head, route, target }: State, canary = false): string {
+  return `${route.service.name}${canary ? ' canary' : ''} ${head.client.protocol}://${head.client.host} ${target}`
 }
 
 function withoutAge(fields: readonly string[]): string[] {

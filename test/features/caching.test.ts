@@ -410,4 +410,33 @@ describe('answers that are kept', () => {
       ['miss', 'hit'],
     )
   })
+
+  test('of a canary are for those whom it serves, and forgotten with the others', async (t) => {
+    const say = (who: string) =>
+      startBackend((_req, res) => {
+        res.setHeader('Cache-Control', 'public, max-age=60').end(who)
+      })
+    const [stable, canary] = await Promise.all([say('stable'), say('canary')])
+    t.after(() => Promise.all([stable[Symbol.asyncDispose](), canary[Symbol.asyncDispose]()]))
+    await using staged = await startGateway({
+      services: [
+        {
+          ...{ name: 'staged', path: '/staged', targets: [stable.url], openapi: false, security: [], cache: true },
+          canary: { targets: [canary.url], header: 'X-Canary', weight: 0 },
+        },
+      ],
+    })
+    const ask = async (wish: string, method = 'GET') => {
+      const response = await fetch(`${staged.url}/staged/a`, { method, headers: { 'X-Canary': wish } })
+      return `${await response.text()}: ${response.headers.get('cache-status')?.replace(/; ttl=.*/, '')}`
+    }
+    const miss = 'sallyport; fwd=miss; stored'
+    assert.equal(await ask('always'), `canary: ${miss}`)
+    assert.equal(await ask('never'), `stable: ${miss}`)
+    assert.equal(await ask('always'), 'canary: sallyport; hit')
+    assert.equal(await ask('never'), 'stable: sallyport; hit')
+    await ask('never', 'DELETE')
+    assert.equal(await ask('always'), `canary: ${miss}`)
+    assert.equal(await ask('never'), `stable: ${miss}`)
+  })
 })
