@@ -1,6 +1,7 @@
 import Router from '@koa/router'
 import Koa from 'koa'
 import { Problem } from '../http/problem.ts'
+import type { Linter } from '../openapi/linter.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -9,6 +10,7 @@ import { type ExplainEndpointTools, explainEndpoints } from './explain.ts'
 import { guardAdmin } from './guard.ts'
 import { issuerKeyEndpoints } from './issuer-keys.ts'
 import { type KeyTools, keyEndpoints } from './keys.ts'
+import { lintEndpoints } from './lint.ts'
 import { type AdminPage, pageEndpoints } from './page.ts'
 import type { Peers } from './peers.ts'
 import { personaEndpoints } from './personas.ts'
@@ -21,6 +23,7 @@ export interface AdminTools extends ExplainEndpointTools, KeyTools {
   /** Where the admin port listens: a host that it may be called by. */
   readonly host: string
   readonly page: AdminPage
+  readonly linter: Linter
 }
 
 /**
@@ -45,6 +48,7 @@ export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools):
     ctx.set('Content-Type', type)
     ctx.body = text
   })
+  const lintOf = lintEndpoints(router, tools)
   router.get('/services', (ctx) => {
     const { drift, documents } = live.current
     const { findings } = documents.published
@@ -54,6 +58,7 @@ export function createAdmin({ metrics, log, host, page, ...tools }: AdminTools):
       services: services.map((service) => ({
         ...service,
         drift: counts.get(service.name),
+        lint: lintOf(service.name),
         findings: findings.filter((finding) => finding.service === service.name),
       })),
     }

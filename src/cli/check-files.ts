@@ -2,11 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Fault } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
+import { orderOf } from '../gateway/documents.ts'
 import { sessionClientOf } from '../gateway/sessions.ts'
 import { createIssuer } from '../issuer/issuer.ts'
 import { IssuerRefused } from '../issuer/settings.ts'
 import { InvalidUsers } from '../issuer/users.ts'
-import { readDocument } from '../openapi/read.ts'
+import type { Finding } from '../openapi/document.ts'
+import { createPressWork, type PressWork, type ReadOrder } from '../openapi/press-work.ts'
 import { locate } from '../openapi/source.ts'
 import { createMemoryStore } from '../store/memory.ts'
 import { silent } from '../telemetry/log.ts'
@@ -16,9 +18,12 @@ import { isLoopback, publicUrlOf } from './assemble.ts'
  * What services.json names and what can be known without serving: whether the embedded issuer would start, with its
  * users and clients, and whether the local documents can be read. Nothing is kept and nobody is asked.
  */
-export async function checkFiles(definition: Definition, folder: string): Promise<readonly Fault[]> {
-  const found = await Promise.all([checkIssuer(definition, folder), checkDocuments(definition, folder)])
-  return found.flat()
+export async function checkFiles(
+  definition: Definition,
+  folder: string,
+): Promise<{ readonly faults: readonly Fault[]; readonly findings: readonly Finding[] }> {
+  const [faults, documents] = await Promise.all([checkIssuer(definition, folder), checkDocuments(definition, folder)])
+  return { faults: [...faults, ...documents.faults], findings: documents.findings }
 }
 
 async function checkIssuer(definition: Definition, folder: string): Promise<readonly Fault[]> {
@@ -56,9 +61,12 @@ async function checkIssuer(definition: Definition, folder: string): Promise<read
   }
 }
 
-async function checkDocuments({ services }: Definition, folder: string): Promise<readonly Fault[]> {
+async function checkDocuments({ services }: Definition, folder: string) {
   const faults: Fault[] = []
-  for (const [index, { openapi, targets }] of services.entries()) {
+  const findings: Finding[] = []
+  const work = createPressWork()
+  for (const [index, definition] of services.entries()) {
+    const { name, path, stripPath, openapi, targets } = definition
     if (openapi === false) continue
     const location = locate(
       typeof openapi === 'string' ? openapi : openapi.from,
@@ -66,13 +74,20 @@ async function checkDocuments({ services }: Definition, folder: string): Promise
       folder,
     )
     if (location.type !== 'file') continue
-    const complaint = await complaintAbout(location.file)
-    if (complaint !== undefined) faults.push({ path: ['services', index, 'openapi'], message: complaint })
+    const service = orderOf({ name, prefix: path === '/' ? '' : path, stripPath, definition })
+    const answer = await readFrom(location.file, service, work)
+    if (typeof answer === 'string') faults.push({ path: ['services', index, 'openapi'], message: answer })
+    else findings.push(...answer)
   }
-  return faults
+  return { faults, findings }
 }
 
-async function complaintAbout(file: string): Promise<string | undefined> {
+/** What is found in a document, or why it is none. */
+async function readFrom(
+  file: string,
+  service: ReadOrder['service'],
+  work: PressWork,
+): Promise<readonly Finding[] | string> {
   let bytes: Buffer
   try {
     bytes = await readFile(file)
@@ -80,6 +95,6 @@ async function complaintAbout(file: string): Promise<string | undefined> {
     const { code, message } = error as NodeJS.ErrnoException
     return code === 'ENOENT' ? `there is no file ${file}` : `${file} cannot be read: ${message}`
   }
-  const read = await readDocument(bytes, { path: file, root: dirname(file) })
-  return read.outcome === 'read' ? undefined : `${file}: ${read.mistake.message}`
+  const read = await work.read(0, { service, bytes, local: { path: file, root: dirname(file) } })
+  return read.outcome === 'read' ? read.findings : `${file}: ${read.mistake.message}`
 }

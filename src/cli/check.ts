@@ -2,20 +2,22 @@ import { dirname, resolve } from 'node:path'
 import { loadLocated } from '../config/load.ts'
 import { checkFiles } from './check-files.ts'
 import { type Command, UsageError } from './command.ts'
+import { formatFinding } from './format-finding.ts'
 
 /** Validate everything that can be known without serving. */
 export const check: Command = {
   usage: 'check',
   summary: 'validate services.json and the files it names; every mistake at once, with pointer and line',
-  async run(words, { config, json }, { environment, out }) {
+  async run(words, { config, json }, { environment, out, err }) {
     if (words.length > 0) throw new UsageError(`check takes no "${words[0]}"`)
     const { definition, faults } = await loadLocated(config, environment)
-    const found = await checkFiles(definition, dirname(resolve(config)))
-    if (found.length > 0) throw faults(found)
+    const { faults: mistakes, findings } = await checkFiles(definition, dirname(resolve(config)))
+    if (mistakes.length > 0) throw faults(mistakes)
     const { services, issuers, securitySchemes } = definition
     const count = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`
-    if (json) out(JSON.stringify({ file: config, mistakes: [] }))
+    if (json) out(JSON.stringify({ file: config, mistakes: [], findings }))
     else {
+      for (const finding of findings) if (finding.severity !== 'info') err(formatFinding(finding))
       const parts = [
         count(services.length, 'service'),
         count(Object.keys(securitySchemes).length, 'security scheme'),

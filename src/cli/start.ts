@@ -10,6 +10,7 @@ import { createDecisionArchive } from '../gateway/decision-archive.ts'
 import { createDecisions } from '../gateway/decisions.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
+import { createLinter } from '../openapi/linter.ts'
 import { Listener } from '../server.ts'
 import { CannotShare, StoreUnavailable } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -103,7 +104,10 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
 
     const archive = definition.store.type === 'redis' ? createDecisionArchive({}, assembly) : undefined
     const decisions = createDecisions(archive)
-    back.serve(createAdmin({ ...assembly, decisions, peers, host: admin.host, page: await readAdminPage() }).callback())
+    const linter = createLinter()
+    opened.push(() => linter.close())
+    const page = await readAdminPage()
+    back.serve(createAdmin({ ...assembly, decisions, peers, linter, host: admin.host, page }).callback())
     const leaving = () => front.leaving
     front.serve(createApp({ live, metrics, decisions, leaving, limits, log, now }).callback(), () =>
       metrics.alarm('connections-refused', 'clients'),

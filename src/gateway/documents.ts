@@ -22,6 +22,8 @@ export interface Documents {
   readonly schemes: Readonly<Record<string, JsonObject>>
   /** How a service's document stands. */
   state(service: string): DocumentState
+  /** A service's document as it is written; undefined while there is none. */
+  text(service: string): ServiceDocument['text']
   /** The operations of a service's document, or of its routes while there is none. Paths are below the service's. */
   listed(service: string): readonly DigestOperation[]
   /** The operations of a service's document as a table; undefined while the document has never been read. */
@@ -118,6 +120,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
       return schemes
     },
     state: (service) => sources.get(service)!.state,
+    text: (service) => sources.get(service)!.text,
     listed: (service) => sources.get(service)!.part.document.operations,
     operations: operationsOf,
     changes: (service) => sources.get(service)!.changes,
@@ -287,7 +290,12 @@ export function documentOf({ openapi }: Pick<ServiceDefinition, 'openapi'>): {
 }
 
 /** A service as the press wants it described. */
-export function orderOf({ name, prefix, stripPath, definition }: Service): ReadOrder['service'] {
+export function orderOf({
+  name,
+  prefix,
+  stripPath,
+  definition,
+}: Pick<Service, 'name' | 'prefix' | 'stripPath' | 'definition'>): ReadOrder['service'] {
   const { targets, routes } = definition
   const { from } = documentOf(definition)
   return {

@@ -1,15 +1,13 @@
-import { readFile, realpath, stat } from 'node:fs/promises'
-import { dirname, relative, sep } from 'node:path'
+import { realpath } from 'node:fs/promises'
+import { dirname, relative } from 'node:path'
 import type { JsonObject } from './document.ts'
-import { type Mistake, parse, parseLimits } from './parse.ts'
+import { createLocalFiles } from './local-files.ts'
+import type { Mistake } from './parse.ts'
 import { copyPlain, isObject, NotPlain } from './plain.ts'
 
 export type Bundled =
   | { readonly outcome: 'read'; readonly document: JsonObject; readonly files: readonly string[] }
   | { readonly outcome: 'unreadable'; readonly mistake: Mistake }
-
-/** Documents of more files, or of more bytes in all, are not an operator's own. */
-const limits = { files: 2_000, bytes: parseLimits.json } as const
 
 /**
  * A local document that is split over files, as one. Only files at or below `root` are read, with symbolic links
@@ -22,35 +20,16 @@ export async function bundle(file: string, root = dirname(file)): Promise<Bundle
   const { BaseResolver, bundle: join, createConfig, ResolveError, Source } = await import('@redocly/openapi-core')
   const entry = await realpath(file)
   const home = await realpath(root)
-  const files = new Set<string>()
-  let bytes = 0
+  const files = await createLocalFiles(file, root)
 
   class LocalResolver extends BaseResolver {
     override async loadExternalRef(reference: string): Promise<InstanceType<typeof Source>> {
       try {
-        return new Source(reference, await load(reference))
+        return new Source(reference, await files.load(reference))
       } catch (error) {
         throw new ResolveError(error as Error)
       }
     }
-  }
-
-  async function load(reference: string): Promise<string> {
-    if (/^[a-z][a-z0-9+.-]+:/i.test(reference)) throw new Error('other hosts are not asked')
-    const path = await realpath(reference)
-    const way = relative(home, path)
-    if (way.startsWith(`..${sep}`) || way === '..') throw new Error('files outside of the folder are not read')
-    files.add(path)
-    bytes += (await stat(path)).size
-    if (files.size > limits.files || bytes > limits.bytes) throw new Error('the document has too many files or bytes')
-    const text = await readFile(path, 'utf8')
-    // The bundler's own reader has no limits; what ours refuses must not get there.
-    if (/\.(?:json|ya?ml)$/i.test(path)) {
-      const parsed = parse(text)
-      if (parsed.outcome === 'unreadable' && parsed.mistake.code !== 'not-an-object')
-        throw new Error(parsed.mistake.message)
-    }
-    return text
   }
 
   try {
@@ -64,8 +43,8 @@ export async function bundle(file: string, root = dirname(file)): Promise<Bundle
     }
     const document = copyPlain(result.parsed)
     if (!isObject(document)) return unreadable('not-an-object', 'the document is not an object with members')
-    files.delete(entry)
-    return { outcome: 'read', document, files: [...files].sort() }
+    const parts = [...files.read].filter((path) => path !== entry)
+    return { outcome: 'read', document, files: parts.sort() }
   } catch (error) {
     if (error instanceof NotPlain) return unreadable(error.code, error.message)
     return unreadable('bundle', `the files of the document could not be put together: ${(error as Error).message}`)

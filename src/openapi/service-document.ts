@@ -5,6 +5,7 @@ import type { Tools } from '../tools.ts'
 import { createBaseline } from './baseline.ts'
 import type { Change } from './changes.ts'
 import type { Staleness } from './document.ts'
+import type { LintOrder } from './lint.ts'
 import type { Press, PressDocument, PressReading } from './press.ts'
 import type { ReadOrder } from './press-work.ts'
 import { createSource, type Location, type SourceState } from './source.ts'
@@ -33,6 +34,8 @@ export interface ServiceDocument {
   /** What to publish now. While the document cannot be read, the service's routes stand for it. */
   readonly part: { readonly document: PressDocument; readonly stale: Staleness | undefined }
   readonly state: DocumentState
+  /** The document as the service wrote it, to be looked at by others; undefined while there is none. */
+  readonly text: Pick<LintOrder, 'bytes' | 'local'> | undefined
   /** What broke in the document since clients got to know it; absent for a service without one. */
   readonly changes: { readonly since: number | undefined; readonly list: readonly Change[] } | undefined
   /** Take the document as it is now for what clients know. False while there is none to take. */
@@ -65,6 +68,7 @@ export async function createServiceDocument(
     return {
       part: { document: routes.document, stale: undefined },
       state: { status: 'none' },
+      text: undefined,
       changes: undefined,
       accept: async () => false,
       ready: Promise.resolve(),
@@ -88,12 +92,15 @@ export async function createServiceDocument(
       log: tools.log,
       ...(tools.store && { store: tools.store }),
       read(bytes, file) {
-        const local = file === undefined ? undefined : { path: file, root: settings.root ?? dirname(file) }
+        const local = localOf(file)
         return press.read({ service, bytes, ...(local && { local }) })
       },
       release: (document) => document.release(),
     },
   )
+  function localOf(file: string | undefined) {
+    return file === undefined ? undefined : { path: file, root: settings.root ?? dirname(file) }
+  }
   const { name, prefix, stripPath, targetBasePath } = service
   const baseline =
     tools.store &&
@@ -113,6 +120,11 @@ export async function createServiceDocument(
   return {
     get changes() {
       return baseline && { since: baseline.since, list: baseline.changes }
+    },
+    get text() {
+      const { text } = source
+      const local = text && localOf(text.file)
+      return text && { bytes: text.bytes, ...(local && { local }) }
     },
     async accept() {
       const { state } = source

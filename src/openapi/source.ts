@@ -67,6 +67,8 @@ export type SourceState<Document> =
 
 export interface Source<Document> {
   readonly state: SourceState<Document>
+  /** The bytes that were there last, a document or not; undefined while there were none. */
+  readonly text: { readonly bytes: Uint8Array; readonly file: string | undefined } | undefined
   /** The first look is over; the state is what it found. Never rejects. */
   readonly ready: Promise<void>
   /** Look now instead of when it is due, and hear when that is done. */
@@ -115,6 +117,8 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   let good: { readonly bytes: Buffer; readonly etag: string | undefined } | undefined
   /** Bytes from the network that were no document: the same again need no second look. A file may depend on others. */
   let bad: { readonly bytes: Buffer; readonly reason: string } | undefined
+  /** What was there the last time that there was anything. */
+  let seen: Buffer | undefined
   let files: readonly string[] = []
   let failures = 0
   let longestPause: number = patience.down
@@ -128,6 +132,10 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
   return {
     get state() {
       return state
+    },
+    get text() {
+      const bytes = seen ?? good?.bytes
+      return bytes && { bytes, file }
     },
     ready,
     async refresh() {
@@ -173,7 +181,9 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
       if (closing.signal.aborted) return
       if (got.outcome === 'failed') return await fail(got.reason, got.detail, got.kind === 'down')
       if (got.outcome === 'unchanged') return confirm()
+      seen = got.bytes
       if (good?.bytes.equals(got.bytes)) {
+        seen = good.bytes
         good = { bytes: good.bytes, etag: got.etag }
         return confirm()
       }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { describe, test } from 'node:test'
 import { run } from '../../src/cli/run.ts'
 import { startBackend } from '../backend.ts'
@@ -205,6 +205,66 @@ describe('sallyport docs build', () => {
     const { code, err } = await sallyport(['docs', 'build'], { ...sound, services })
     assert.equal(code, 1)
     assert.match(err, /the document of "orders" could not be read/)
+  })
+})
+
+describe('sallyport docs lint', () => {
+  const document = (type: string) => ({
+    openapi: '3.1.0',
+    info: { title: 'x', version: '1' },
+    paths: {
+      '/a': {
+        get: {
+          parameters: [{ name: 'Authorization', in: type, schema: {} }],
+          responses: { 200: { description: 'x' } },
+        },
+      },
+    },
+  })
+  const services = (...all: object[]) => ({ ...sound, services: all.map((one) => ({ ...sound.services[0], ...one })) })
+
+  test('says what is wrong in each document, with the place of it, and is 1 then', async () => {
+    await using backend = await startBackend((req, res) =>
+      res.end(JSON.stringify(document(req.url?.startsWith('/good') ? 'header' : 'head'))),
+    )
+    const definition = services(
+      { name: 'bad', path: '/bad', targets: [backend.url], openapi: '/bad.json' },
+      { name: 'good', path: '/good', targets: [backend.url], openapi: `${backend.url}/good.json?key=secret` },
+      { name: 'gone', path: '/gone', targets: ['http://127.0.0.1:9'], openapi: '/openapi.json' },
+      { name: 'none', path: '/none', targets: [backend.url], openapi: false },
+    )
+    const { code, out } = await sallyport(['docs', 'lint'], definition)
+    assert.equal(code, 1)
+    assert.match(
+      out,
+      /^bad: \/bad\.json:1:\d+ error: .*"query", "header", "path", "cookie".* \(struct, at \/paths\/~1a\/get/m,
+    )
+    assert.match(out, /^bad: \/bad\.json:1:\d+ warning: a parameter needs a name .*\(unusable-parameter/m)
+    assert.match(out, /^good: \S+\/good\.json\S*:1:\d+ warning: .*\(authorization-parameter/m)
+    assert.match(out, /^gone: \/openapi\.json error: it could not be read: the connection was refused/m)
+    assert.match(out, /^3 documents: \d+ errors, \d+ warnings$/m)
+    assert.ok(!out.includes('secret') && !out.includes('none'))
+    const one = await sallyport(['docs', 'lint', 'good', '--json'], definition)
+    assert.equal(one.code, 0)
+    const [{ service, findings }, ...rest] = JSON.parse(one.out).documents
+    assert.deepEqual([service, rest.length, findings[0].severity], ['good', 0, 'warning'])
+    assert.equal((await sallyport(['docs', 'lint', 'nobody'], definition)).code, 2)
+  })
+
+  test('and check prints what is found in documents that are files', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-documents-'))
+    try {
+      await writeFile(join(folder, 'a.json'), JSON.stringify(document('header')))
+      const definition = services({ openapi: `../${basename(folder)}/a.json` })
+      const { code, err, out } = await sallyport(['check'], definition)
+      assert.equal(code, 0)
+      assert.match(err, /^orders:1:\d+ warning: .*\(authorization-parameter, at \/paths\/~1a\/get\)$/m)
+      assert.match(out, /is sound/)
+      const { findings } = JSON.parse((await sallyport(['check', '--json'], definition)).out)
+      assert.equal(findings[0].code, 'authorization-parameter')
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })
 

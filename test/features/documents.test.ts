@@ -211,3 +211,34 @@ describe('a service that exposes only what it documents', () => {
     assert.equal(refused.headers.get('allow'), 'DELETE, GET, HEAD')
   })
 })
+
+describe('what is wrong in the document of a service', () => {
+  const lintOf = async (gateway: { adminUrl: string }, name: string) => {
+    const answer = await fetch(`${gateway.adminUrl}/services/${name}/lint`)
+    return { status: answer.status, body: (await answer.json()) as Document }
+  }
+  const countsOf = async (gateway: { adminUrl: string }) =>
+    ((await (await fetch(`${gateway.adminUrl}/services`)).json()) as Document).services[0].lint
+
+  test('is told on the admin port when somebody asks, and counted in /services from then on', async () => {
+    let document: object = { ...trap, paths: { '/items': { get: { ...operation('list'), tags: 'no list' } } } }
+    await using backend = await serving(() => document)
+    await using gateway = await startGateway(inventory(backend))
+    assert.equal(await countsOf(gateway), undefined)
+    const { status, body } = await lintOf(gateway, 'inventory')
+    assert.equal(status, 200)
+    assert.deepEqual([body.service, body.errors], ['inventory', 1])
+    const [finding] = body.findings
+    assert.deepEqual(
+      [finding.severity, finding.code, finding.pointer, finding.line],
+      ['error', 'struct', '/paths/~1items/get/tags', 1],
+    )
+    assert.deepEqual(await countsOf(gateway), { errors: 1, warnings: 0 })
+    assert.equal((await lintOf(gateway, 'nobody')).status, 404)
+
+    document = trap
+    await gateway.running.refreshDocuments()
+    assert.equal(await countsOf(gateway), undefined, 'what was found in another text is no longer told')
+    assert.equal((await lintOf(gateway, 'inventory')).body.errors, 0)
+  })
+})
