@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { loadLocated } from '../config/load.ts'
+import { looseEnds } from '../config/loose-ends.ts'
 import { checkFiles } from './check-files.ts'
 import { type Command, UsageError } from './command.ts'
 import { formatFinding } from './format-finding.ts'
@@ -13,10 +14,13 @@ export const check: Command = {
     const { definition, faults } = await loadLocated(config, environment)
     const { faults: mistakes, findings } = await checkFiles(definition, dirname(resolve(config)))
     if (mistakes.length > 0) throw faults(mistakes)
+    const warnings = faults(looseEnds(definition)).mistakes
     const { services, issuers, securitySchemes } = definition
     const count = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`
-    if (json) out(JSON.stringify({ file: config, mistakes: [], findings }))
+    if (json) out(JSON.stringify({ file: config, mistakes: [], warnings, findings }))
     else {
+      for (const { line, column, pointer, message } of warnings)
+        err(`${config}:${line}:${column} warning: ${pointer}: ${message}`)
       for (const finding of findings) if (finding.severity !== 'info') err(formatFinding(finding))
       const parts = [
         count(services.length, 'service'),

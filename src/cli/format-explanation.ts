@@ -78,8 +78,14 @@ function routeLines({ id, parameters, expose, losers }: ExplainedRoute): readonl
   ]
 }
 
+const worth = {
+  'last-known': 'what was known last decides',
+  accept: 'what a signature says is believed',
+  refuse: 'every credential is refused (503)',
+} as const
+
 function authenticationLines(authentication: ExplainedAuthentication): readonly string[] {
-  const { asks, schemes, alternatives, caller, status, unmet } = authentication
+  const { asks, schemes, alternatives, storeOutage, caller, status, unmet } = authentication
   if (asks === 'nobody') return ['the route is public: nobody is asked, no credential is looked at']
   return [
     caller ? `${caller.subject} (${status})` : 'nobody may call like this',
@@ -91,6 +97,7 @@ function authenticationLines(authentication: ExplainedAuthentication): readonly 
     ...schemes.flatMap(schemeLines),
     ...alternatives.map(alternativeLine),
     ...(unmet ? [`${unmet.scheme} lacks the ${unmet.kind} ${unmet.missing.join(', ')}`] : []),
+    ...(storeOutage ? [`while the store is out: ${worth[storeOutage]}`] : []),
   ]
 }
 

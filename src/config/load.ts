@@ -88,7 +88,9 @@ export function readDefinition(text: string, environment: Environment, file = 's
     const pointer = toPointer(path)
     if (known.has(pointer)) return
     known.add(pointer)
-    mistakes.push({ pointer, ...source.locate(path), message })
+    const variable = overrides.get(pointer)
+    const from = variable !== undefined && environment[variable] ? `the environment variable ${variable}: ` : ''
+    mistakes.push({ pointer, ...source.locate(path), message: from + message })
   }
 
   const value = withDefaults(expandEnvironment(source.value, environment, complain), environment)
@@ -104,6 +106,14 @@ export function readDefinition(text: string, environment: Environment, file = 's
   }
   return parsed.data!
 }
+
+/** What the environment says instead of the file, by place. */
+const overrides: ReadonlyMap<string, string> = new Map([
+  ['/gateway/listen/host', 'HOST'],
+  ['/gateway/listen/port', 'PORT'],
+  ['/gateway/admin/host', 'ADMIN_HOST'],
+  ['/gateway/admin/port', 'ADMIN_PORT'],
+])
 
 /** The smallest file works: an embedded issuer and a bearer scheme stand in where none are declared. */
 function withDefaults(value: unknown, environment: Environment): unknown {

@@ -436,6 +436,7 @@ function authenticationOf(
     asks: security.public ? 'nobody' : security.anonymous ? 'anybody' : 'somebody',
     schemes: verdicts.map((verdict) => schemeOf(security, verdict, steps, simulation)),
     alternatives: alternativesOf(security, shadow?.security ?? declaredSecurity, identification, verdicts),
+    ...(!security.public && { storeOutage: security.storeOutage }),
     ...(status && { status }),
     ...(caller && { caller: callerOf(caller) }),
     ...(unmet && { unmet: { scheme: unmet.scheme, kind: unmet.kind, missing: unmet.missing } }),

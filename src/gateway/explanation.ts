@@ -1,5 +1,5 @@
 import type { Authentication, CredentialLocation } from '../authentication/authenticator.ts'
-import type { AuthenticationStatus } from '../authentication/identify.ts'
+import type { AuthenticationStatus, StoreOutage } from '../authentication/identify.ts'
 import type { ExplainedStep } from '../authentication/token-refusal.ts'
 import type { ExplainedBlock } from '../authorization/explain.ts'
 import type { Decision } from '../authorization/policy.ts'
@@ -73,6 +73,8 @@ export interface ExplainedAuthentication {
   readonly asks: 'nobody' | 'anybody' | 'somebody'
   readonly schemes: readonly ExplainedScheme[]
   readonly alternatives: readonly ExplainedAlternative[]
+  /** What a credential is worth while the store is out; absent where none is looked at. */
+  readonly storeOutage?: StoreOutage
   /** Absent when nobody may call like this. */
   readonly status?: AuthenticationStatus
   readonly caller?: ExplainedCaller

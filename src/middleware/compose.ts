@@ -5,7 +5,7 @@ import { affinityOf, forWholeJson, timeoutsOf } from '../gateway/outbound.ts'
 import type { Found } from '../gateway/router.ts'
 import { createFields } from '../http/fields.ts'
 import { jsonMediaType } from '../http/media-type.ts'
-import { Problem } from '../http/problem.ts'
+import { Problem, type ProblemCode } from '../http/problem.ts'
 import { withPatience } from '../upstream/deadline.ts'
 import { announce } from './announce.ts'
 import type { State, Step, StepContext } from './state.ts'
@@ -85,15 +85,20 @@ async function answer(ctx: StepContext, found: Found<Composition>, steps: readon
   )
   const members: string[] = []
   const problems: Record<string, object> = {}
+  const missing: Record<string, ProblemCode> = {}
   for (const { part, outcome } of settled) {
     if (outcome.outcome === 'answered') members.push(`${JSON.stringify(part.name)}:${outcome.text}`)
     else {
       const { code, status, detail } = outcome.problem
       problems[part.name] = { code, status, detail }
+      missing[part.name] = code
       members.push(`${JSON.stringify(part.name)}:null`)
     }
   }
-  if (Object.keys(problems).length > 0) members.push(`"$problems":${JSON.stringify(problems)}`)
+  if (Object.keys(problems).length > 0) {
+    ctx.state.missingParts = missing
+    members.push(`"$problems":${JSON.stringify(problems)}`)
+  }
 
   announce(ctx)
   ctx.status = 200

@@ -16,7 +16,7 @@ export function observe(log: Log, metrics: Metrics): Step {
     return next()
 
     function report(): void {
-      const { id, head, route, composition, identification, problem, outcome, cached } = ctx.state
+      const { id, head, route, composition, missingParts, identification, problem, outcome, cached } = ctx.state
       const duration = performance.now() - started
       const status = isTunnel(outcome) ? 101 : ctx.res.headersSent ? ctx.res.statusCode : 499
       const service = route?.service.name ?? ''
@@ -25,6 +25,7 @@ export function observe(log: Log, metrics: Metrics): Step {
       if (cached) metrics.cached(service, cached)
       if (problem && problem.status < 500 && problem.status !== 404) metrics.refused(service, problem.code)
       for (const policy of violatedPolicies(problem)) metrics.limited(service, policy)
+      for (const [part, code] of Object.entries(missingParts ?? {})) metrics.partMissed(composition!, part, code)
       if (outcome?.failure) metrics.exchangeFailed(service, outcome.failure.who, outcome.failure.stage)
       log.info(
         {
@@ -37,6 +38,7 @@ export function observe(log: Log, metrics: Metrics): Step {
           client: head?.client.address,
           subject: identification?.caller.subject,
           problem: problem?.code,
+          missing: missingParts,
           cache: cached,
           ...(problem && refusalOf(ctx.state)),
           upstream: outcome && {

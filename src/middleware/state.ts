@@ -3,7 +3,7 @@ import type { Identification } from '../authentication/identify.ts'
 import type { Resources } from '../gateway/decide.ts'
 import type { Gateway, Route } from '../gateway/gateway.ts'
 import type { Found } from '../gateway/router.ts'
-import type { Problem } from '../http/problem.ts'
+import type { Problem, ProblemCode } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { Outcome } from '../upstream/exchange.ts'
 import type { Collect } from '../upstream/forward.ts'
@@ -28,6 +28,8 @@ export interface State {
   composition?: string
   /** The part that a composition could not be without, as it was refused; compose. */
   refusedPart?: { readonly name: string; readonly state: State; readonly problem: Problem }
+  /** Optional parts that a composition went on without, and the codes of their problems; compose. */
+  missingParts?: Readonly<Record<string, ProblemCode>>
   /** Who calls; authenticate. */
   identification: Identification
   /** What was read to decide; authorize. */

@@ -29,6 +29,8 @@ export interface Metrics {
   refused(service: string, code: string): void
   /** One request refused by a rate or a quota, by its name in services.json. */
   limited(service: string, policy: string): void
+  /** One composition that was answered without an optional part, by the code of the part's problem. */
+  partMissed(composition: string, part: string, code: string): void
   /** One request that was held against a document and did not fit (`refused`, or `shadow` where it passed all the same), or could not be (`unchecked`). */
   validated(service: string, verdict: 'refused' | 'shadow' | 'unchecked'): void
   /** One request that went on although what is in shadow would have refused it, by the row that would have. */
@@ -93,6 +95,12 @@ export function createMetrics(): Metrics {
     name: 'sallyport_limited_total',
     help: 'Requests that a rate or a quota refused, by its name in RateLimit-Policy.',
     labelNames: ['service', 'policy'],
+    registers,
+  })
+  const partsMissed = new Counter({
+    name: 'sallyport_composition_parts_missed_total',
+    help: 'Compositions answered without an optional part, by the code of its problem.',
+    labelNames: ['composition', 'part', 'code'],
     registers,
   })
   const validations = new Counter({
@@ -252,6 +260,7 @@ export function createMetrics(): Metrics {
     exchangeFailed: (service, who, stage) => failures.inc({ service, who, stage }),
     refused: (service, code) => refusals.inc({ service, code }),
     limited: (service, policy) => limits.inc({ service, policy }),
+    partMissed: (composition, part, code) => partsMissed.inc({ composition, part, code }),
     validated: (service, verdict) => validations.inc({ service, verdict }),
     triedInVain: (service, operation, row) => shadows.inc({ service, operation, row }),
     cached: (service, result) => cached.inc({ service, result }),

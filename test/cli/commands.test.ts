@@ -72,6 +72,38 @@ describe('sallyport check', () => {
     assert.match(out, /is sound: 1 service, 2 security schemes, 1 issuer/)
   })
 
+  test('warns of a pattern that guards what is below a path and not the path itself', async () => {
+    const guarded = { allow: { roles: ['admin'] } }
+    const check = async (routes: object[], words: string[] = []) =>
+      sallyport(
+        ['check', ...words],
+        JSON.stringify({
+          services: [{ name: 'a', path: '/a', targets: ['http://127.0.0.1:1'], security: [{ bearer: [] }], routes }],
+        }),
+      )
+    const { code, err } = await check([{ match: '/admin/*', ...guarded }])
+    assert.equal(code, 0)
+    assert.match(
+      err,
+      /services\.json:1:\d+ warning: \/services\/0\/routes\/0\/match: "\/admin\/\*" guards what is below \/a\/admin\/, and neither \/a\/admin nor \/a\/admin\/ themselves.*add a route "\/admin"/,
+    )
+    const machines = await check([{ match: 'DELETE /{id}/*', ...guarded }], ['--json'])
+    assert.equal(JSON.parse(machines.out).warnings[0].pointer, '/services/0/routes/0/match')
+    for (const routes of [
+      [
+        { match: '/admin/*', ...guarded },
+        { match: '/Admin/', ...guarded },
+      ],
+      [
+        { match: 'DELETE /{id}/*', ...guarded },
+        { match: '/{other}', ...guarded },
+      ],
+      [{ match: '/public/*', security: [] }],
+      [{ match: '/admin', ...guarded }],
+    ])
+      assert.doesNotMatch((await check(routes)).err, /warning/, JSON.stringify(routes))
+  })
+
   test('is 1 with every mistake, each with file, line and pointer', async () => {
     const { code, err } = await sallyport(['check'], '{\n  "services": [{ "name": "A", "path": "/a" }]\n}')
     assert.equal(code, 1)

@@ -50,6 +50,19 @@ describe('a services.json that is sound', () => {
     assert.deepEqual(gateway.admin, { host: '127.0.0.1', port: 9091 })
   })
 
+  test('what is wrong in one of them is told by its name', () => {
+    const text = JSON.stringify({ ...smallest, gateway: { admin: { port: 'abc' } } })
+    assert.throws(
+      () => readDefinition(text, { PORT: 'abc' }),
+      ({ mistakes }: InvalidConfiguration) => {
+        const said = Object.fromEntries(mistakes.map(({ pointer, message }) => [pointer, message]))
+        assert.match(said['/gateway/listen/port']!, /^the environment variable PORT: .*port/)
+        assert.doesNotMatch(said['/gateway/admin/port']!, /environment/)
+        return true
+      },
+    )
+  })
+
   test('durations and sizes become milliseconds and bytes', () => {
     const services = [{ ...orders, timeouts: { connect: '250ms', response: '1m' }, limits: { body: '64kb' } }]
     const [service] = readDefinition(JSON.stringify({ services }), {}).services

@@ -83,6 +83,13 @@ describe('a composition', () => {
     assert.deepEqual(body.user, { name: 'Ada' })
     assert.equal(body.orders, null)
     assert.equal(body.$problems.orders.code, 'part-failed')
+    const line = await eventually('it is logged', () => gateway.log.find(({ message }) => message === 'request'))
+    assert.deepEqual([line['status'], line['missing']], [200, { orders: 'part-failed' }])
+    const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text()
+    assert.match(
+      metrics,
+      /^sallyport_composition_parts_missed_total\{composition="GET \/dashboard\/\{userId\}",part="orders",code="part-failed"\} 1$/m,
+    )
   })
 
   test('ends with the problem of a part it needs, and names the part', async () => {

@@ -396,6 +396,18 @@ describe('explain', () => {
     assert.equal(backend.received.length, 0)
   })
 
+  test('says what a credential is worth while the store is out', async () => {
+    await using backend = await startBackend()
+    const service = { name: 'open', path: '/open', targets: [backend.url], openapi: false }
+    await using gateway = await startGateway({
+      services: [
+        { ...service, security: [{ bearer: [] }], storeOutage: 'refuse', routes: [{ match: '/free', security: [] }] },
+      ],
+    })
+    const worth = async (path: string) => (await explain(gateway, { path })).authentication?.storeOutage
+    assert.deepEqual([await worth('/open/'), await worth('/open/free')], ['refuse', undefined])
+  })
+
   test('knows pages that may not open a WebSocket, and tokens among subprotocols', async () => {
     await using backend = await startBackend()
     await using gateway = await startGateway({

@@ -70,7 +70,13 @@ function routeOf({ id, parameters, losers }) {
   ]
 }
 
-function authenticationOf({ asks, caller, status, schemes, alternatives, unmet }) {
+const worth = {
+  'last-known': 'what was known last decides',
+  accept: 'what a signature says is believed',
+  refuse: 'every credential is refused (503)',
+}
+
+function authenticationOf({ asks, caller, status, schemes, alternatives, storeOutage, unmet }) {
   if (asks === 'nobody') return [element('p', {}, 'The route is public: no credential is looked at.')]
   const rights = ['roles', 'permissions', 'scopes'].filter((kind) => caller?.[kind].length > 0)
   return [
@@ -84,6 +90,7 @@ function authenticationOf({ asks, caller, status, schemes, alternatives, unmet }
     list(schemes.map(schemeOf)),
     list(alternatives.map(alternativeOf)),
     ...(unmet ? [element('p', { class: 'deny' }, `Missing ${unmet.kind}: ${unmet.missing.join(', ')}`)] : []),
+    ...(storeOutage ? [element('p', {}, `While the store is out: ${worth[storeOutage]}.`)] : []),
   ]
 }
 

@@ -1,0 +1,40 @@
+import type { Fault } from './load.ts'
+import type { Definition, ServiceDefinition } from './schema.ts'
+
+/** What is allowed and works, and is probably not what was meant. */
+export function looseEnds({ services }: Definition): readonly Fault[] {
+  return services.flatMap((service, index) =>
+    service.routes.flatMap(({ match, security, allow, override }, at): readonly Fault[] => {
+      const { method, path } = parseMatch(match)
+      // An override may loosen; then the path itself is the stricter one.
+      const guards = !override && (allow !== undefined || (security !== undefined && security.length > 0))
+      if (!guards || !path.endsWith('/*')) return []
+      const top = path.slice(0, -2)
+      if (isGuarded(service, method, top)) return []
+      const [here, meant] = [`${service.path === '/' ? '' : service.path}${top}`, top === '' ? '/' : top]
+      return [
+        {
+          path: ['services', index, 'routes', at, 'match'],
+          message: `"${match}" guards what is below ${here}/, and neither ${here || '/'} nor ${here}/ themselves, for which the rules of the service hold; for those add a route "${method === '*' ? '' : `${method} `}${meant}" with the same rules`,
+        },
+      ]
+    }),
+  )
+}
+
+/** Whether a row of its own says what holds for a path, with or without a slash at its end. */
+function isGuarded({ routes }: ServiceDefinition, method: string, top: string): boolean {
+  const shape = shapeOf(top)
+  return routes.some((route) => {
+    const other = parseMatch(route.match)
+    return (other.method === '*' || other.method === method) && shapeOf(other.path.replace(/\/$/, '')) === shape
+  })
+}
+
+/** Letters count alike, and so do names of parameters. */
+const shapeOf = (path: string) => path.toLowerCase().replace(/\{[^}]*\}/g, '{}')
+
+function parseMatch(match: string): { readonly method: string; readonly path: string } {
+  const space = match.indexOf(' ')
+  return space < 0 ? { method: '*', path: match } : { method: match.slice(0, space), path: match.slice(space + 1) }
+}
