@@ -1,7 +1,7 @@
 import { write, writeSync } from 'node:fs'
 
 /** Characters that are written at once when so many wait, and milliseconds that fewer wait at most. */
-const batch = 16_384
+const batch = 65_536
 const longestWait = 100
 /** Milliseconds until what could not be written is tried again. */
 const patience = 100
