@@ -61,6 +61,7 @@ const own = {
   '/docs/deep-links.js': 'deep-links.js',
   '/docs/find-operations.js': 'find-operations.js',
   '/docs/large-documents.js': 'large-documents.js',
+  '/docs/repeats.js': 'repeats.js',
   '/docs/slices.js': 'slices.js',
   '/docs/sallyport.css': 'sallyport.css',
   '/docs/sallyport.svg': 'sallyport.svg',

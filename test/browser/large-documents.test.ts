@@ -95,6 +95,22 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
     assert.ok(whole > 3 * slice, `${Math.round(whole)} ms for the whole document, ${Math.round(slice)} ms for a slice`)
   })
 
+  test('resolve a schema that an operation names several times once, and to the same', async () => {
+    await using context = await newContext(false)
+    const page = await open(context, 's2-uber')
+    const services = [...slow, 's30-fastapi-orders', 's31-museum', 's30-nestjs-e2e']
+    const compared = await page.evaluate<{ place: string; equal: boolean; fewer: number }[]>(
+      `(${compareRepeats})(${JSON.stringify(services)})`,
+    )
+    assert.deepEqual(
+      compared.filter(({ equal }) => !equal),
+      [],
+    )
+    const shortened = compared.filter(({ fewer }) => fewer > 0)
+    assert.ok(shortened.length >= 6, JSON.stringify(compared))
+    assert.ok(shortened.some(({ fewer }) => fewer >= 2))
+  })
+
   test('look as they do with Swagger UI alone: each operation opened, the curl texts, the schemas', async () => {
     await using plain = await newContext(true)
     await using quick = await newContext(false)
@@ -193,9 +209,11 @@ async function markup(element: Locator): Promise<string> {
  */
 const compare = `async (services) => {
   const { createSlicer } = await import('./docs/slices.js')
+  const { withoutRepeats } = await import('./docs/repeats.js')
   document.body.append(Object.assign(document.createElement('div'), { id: 'alone' }))
   const spec = { openapi: '3.1.0', info: { title: 'none', version: '1' }, paths: {} }
   const { resolveSubtree } = SwaggerUIBundle({ dom_id: '#alone', spec }).getSystem().fn
+  const ways = { slice: withoutRepeats(resolveSubtree), whole: resolveSubtree }
   const methods = new Set(['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'])
   const results = []
   for (const service of services) {
@@ -213,7 +231,7 @@ const compare = `async (services) => {
     const result = { service, places: chosen.length, different: [], whole: 0, slice: 0 }
     const resolve = async (way, part, place) => {
       const started = performance.now()
-      const { spec, errors } = await resolveSubtree(part, place, { baseDoc: location.origin + '/openapi.json' })
+      const { spec, errors } = await ways[way](part, place, { baseDoc: location.origin + '/openapi.json' })
       result[way] += performance.now() - started
       return JSON.stringify([spec, errors])
     }
@@ -223,6 +241,42 @@ const compare = `async (services) => {
       if (fromSlice !== fromWhole) result.different.push(place.join(' '))
     }
     results.push(result)
+  }
+  return results
+}`
+
+/** Runs in the page: operations of which schemas are named again are resolved with and without that, from a slice. */
+const compareRepeats = `async (services) => {
+  const { createSlicer } = await import('./docs/slices.js')
+  const { withoutRepeats } = await import('./docs/repeats.js')
+  document.body.append(Object.assign(document.createElement('div'), { id: 'alone' }))
+  const spec = { openapi: '3.1.0', info: { title: 'none', version: '1' }, paths: {} }
+  const { resolveSubtree } = SwaggerUIBundle({ dom_id: '#alone', spec }).getSystem().fn
+  const count = (text, part) => text.split(part).length - 1
+  const results = []
+  for (const service of services) {
+    const whole = await (await fetch('openapi/' + service + '.json')).json()
+    const slice = createSlicer(whole)
+    const places = Object.entries(whole.paths).flatMap(([path, item]) =>
+      ['post', 'put', 'get', 'delete'].filter((method) => item[method]).map((method) => ['paths', path, method]))
+    const named = ([root, path, method]) => {
+      const references = [...JSON.stringify(whole[root][path][method]).matchAll(/"schema":{"[$]ref":"([^"]+)"}/g)]
+      return references.length - new Set(references.map(([text]) => text)).size
+    }
+    const repeating = places.filter((place) => named(place) > 0)
+    const chosen = new Set([0, repeating.length >> 1, repeating.length - 1].map((index) => repeating[index]).filter(Boolean))
+    for (const place of chosen) {
+      const part = slice(place)
+      let fewer = 0
+      const counting = (document, ...rest) => {
+        fewer = count(JSON.stringify(document), 'x-sallyport-repeated')
+        return resolveSubtree(document, ...rest)
+      }
+      const options = { baseDoc: location.origin + '/openapi.json' }
+      const [quick, slow] = [await withoutRepeats(counting)(part, place, options), await resolveSubtree(slice(place), place, options)]
+      const equal = JSON.stringify([quick.spec, quick.errors]) === JSON.stringify([slow.spec, slow.errors])
+      results.push({ place: [service, ...place].join(' '), equal, fewer })
+    }
   }
   return results
 }`

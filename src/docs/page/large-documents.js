@@ -1,6 +1,7 @@
 // Makes documents of many megabytes quick to open and to read. See docs/decisions for the numbers, and for why the page
 // shows the same as without this.
 
+import { withoutRepeats } from './repeats.js'
 import { createSlicer } from './slices.js'
 
 /** What the list of operations shows of each; the rest is resolved when a person opens it. */
@@ -13,10 +14,11 @@ const schemasPath = ['components', 'schemas']
  *
  * 1. reads JSON as JSON, where Swagger UI reads it as YAML;
  * 2. gives the page's state an outline of the document instead of the document;
- * 3. hands Swagger UI's own resolver a slice of the document instead of the document.
+ * 3. hands Swagger UI's own resolver a slice of the document instead of the document, and no schema twice.
  */
 export function largeDocuments() {
   return ({ fn: { resolveSubtree }, Im }) => {
+    const resolveOnce = withoutRepeats(resolveSubtree)
     /** The document that is shown, and how to cut it. */
     let shown
     const toOrdered = (value) =>
@@ -25,7 +27,8 @@ export function largeDocuments() {
 
     return {
       fn: {
-        resolveSubtree: (outline, place, options) => resolveSubtree(shown?.slice(place) ?? outline, place, options),
+        resolveSubtree: (outline, place, options) =>
+          shown ? resolveOnce(shown.slice(place), place, options) : resolveSubtree(outline, place, options),
       },
       statePlugins: {
         spec: {
