@@ -2,7 +2,26 @@ import type { Fault } from './load.ts'
 import type { Definition, ServiceDefinition } from './schema.ts'
 
 /** What is allowed and works, and is probably not what was meant. */
-export function looseEnds({ services }: Definition): readonly Fault[] {
+export function looseEnds(definition: Definition): readonly Fault[] {
+  return [...unguardedTops(definition), ...openChecks(definition)]
+}
+
+/** `enforce` that says nothing of what cannot be checked. */
+function openChecks({ services }: Definition): readonly Fault[] {
+  const message =
+    'a request that cannot be checked passes, and a larger or a coded body is enough for that; say "unchecked": "refuse", or "pass" where that is meant'
+  const isOpen = ({ validate }: Pick<ServiceDefinition, 'validate'>) =>
+    validate?.mode === 'enforce' && validate.unchecked === undefined
+  return services.flatMap((service, index) => [
+    ...(isOpen(service) ? [{ path: ['services', index, 'validate'], message }] : []),
+    ...service.routes.flatMap((route, at) =>
+      isOpen(route) ? [{ path: ['services', index, 'routes', at, 'validate'], message }] : [],
+    ),
+  ])
+}
+
+/** Patterns that guard what is below a path, and not the path itself. */
+function unguardedTops({ services }: Definition): readonly Fault[] {
   return services.flatMap((service, index) =>
     service.routes.flatMap(({ match, security, allow, override }, at): readonly Fault[] => {
       const { method, path } = parseMatch(match)

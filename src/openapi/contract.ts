@@ -1,6 +1,12 @@
 import { createRequire } from 'node:module'
 import { _, Ajv2020, type KeywordCxt } from 'ajv/dist/2020.js'
-import type { Contract, MediaForm, ParameterForm, ParameterLocation } from '../validation/contract.ts'
+import {
+  type Contract,
+  isJson,
+  type MediaForm,
+  type ParameterForm,
+  type ParameterLocation,
+} from '../validation/contract.ts'
 import { areUnique, compilePattern, createMeter } from '../validation/vocabulary.ts'
 import { dereferenced } from './arrange.ts'
 import type { Digest } from './digest.ts'
@@ -47,12 +53,13 @@ export function contractOf({ document, operations }: Digest, index: number): Con
 const locations: ReadonlySet<unknown> = new Set<ParameterLocation>(['path', 'query', 'header', 'cookie'])
 const isLocation = (value: unknown): value is ParameterLocation => locations.has(value)
 
-const jsonRange = /^(?:application\/json|[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+\+json)$/
+/** Whether a client may send JSON under it: by its name, or because it takes everything. */
+const takesJson = (range: string): boolean => isJson(range) || range === '*/*' || range === 'application/*'
 
 function mediaOf(range: string, media: unknown, components: JsonObject, unchecked: string[]): MediaForm {
   const essence = range.split(';', 1)[0]!.trim().toLowerCase()
   const schema = isObject(media) ? media.schema : undefined
-  if (!jsonRange.test(essence) || schema === undefined) return { range: essence, code: undefined }
+  if (!takesJson(essence) || schema === undefined) return { range: essence, code: undefined }
   const copy = copyPlain(schema)
   forRequests(copy, components)
   return { range: essence, code: generate(copy, components, false, `the body (${essence})`, unchecked) }

@@ -42,3 +42,7 @@ export interface MediaForm {
   /** Source of a function that checks the value of a JSON body; undefined when there is nothing to check. */
   readonly code: string | undefined
 }
+
+/** Whether a media type, without its parameters and in lower case, says that the content is JSON (RFC 6839 §3.1). */
+export const isJson = (essence: string): boolean =>
+  /^(?:application\/json|[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+\+json)$/.test(essence)

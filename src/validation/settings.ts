@@ -13,7 +13,7 @@ const detailed = z.strictObject({
     .describe('The largest JSON body that is read whole and checked. Default: 256kb.'),
   unchecked: z
     .enum(['pass', 'refuse'])
-    .default('pass')
+    .optional()
     .describe(
       'What happens to a request that cannot be checked, because its body is larger or coded (Content-Encoding), or ' +
         'because the document of the service is not there yet: "pass" (the default) lets it through and counts it.',

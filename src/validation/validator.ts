@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { parseJson } from '../http/json.ts'
 import type { RequestHead } from '../http/request-head.ts'
-import type { Contract, MediaForm, ParameterForm } from './contract.ts'
+import { type Contract, isJson, type MediaForm, type ParameterForm } from './contract.ts'
 import { type Complaint, detailsOf, type Mistake } from './mistake.ts'
 import { type PathValues, readParameters } from './parameters.ts'
 import { areUnique, compilePattern, createMeter, type Meter, type Pattern, TooManySteps } from './vocabulary.ts'
@@ -46,14 +46,18 @@ export function createValidator(contract: Contract, covered: (form: ParameterFor
     content: content && {
       required: content.required,
       ranges: content.media.map(({ range }) => range),
-      accepts: (type) => best(media!, type)?.check,
+      accepts(type) {
+        const essence = (type ?? '').split(';', 1)[0]!.trim().toLowerCase()
+        const found = best(media!, essence)
+        // What a range takes that takes everything is JSON where the client says so.
+        return found?.range.endsWith('/*') && !isJson(essence) ? unread : found?.check
+      },
     },
   }
 }
 
 /** The most specific range wins (OpenAPI 3.1 §4.8.14.1). */
-function best<T extends { readonly range: string }>(media: readonly T[], type: string | undefined): T | undefined {
-  const essence = (type ?? '').split(';', 1)[0]!.trim().toLowerCase()
+function best<T extends { readonly range: string }>(media: readonly T[], essence: string): T | undefined {
   return (
     media.find(({ range }) => range === essence) ??
     media.find(({ range }) => range === `${essence.split('/', 1)[0]}/*`) ??
@@ -69,8 +73,10 @@ const faults = {
   'duplicate-member': 'has an object with the same name twice (RFC 8259 §4)',
 } as const
 
+const unread: MediaCheck = { readable: false, check: () => [] }
+
 function mediaCheck({ code }: MediaForm): MediaCheck {
-  if (code === undefined) return { readable: false, check: () => [] }
+  if (code === undefined) return unread
   const check = load(code)
   return {
     readable: true,

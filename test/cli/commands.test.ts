@@ -111,6 +111,21 @@ describe('sallyport check', () => {
     assert.match(err, /services\.json:2:\d+ \/services\/0\/targets: /)
   })
 
+  test('warns of checks of requests that are easily got round, unless that is said', async () => {
+    const service = { ...sound.services[0], validate: 'enforce' }
+    const routes = [
+      { match: 'GET /a', validate: { mode: 'enforce', unchecked: 'pass' } },
+      { match: 'GET /b', validate: { mode: 'enforce' } },
+      { match: 'GET /c', validate: 'shadow' },
+    ]
+    const definition = { ...sound, services: [{ ...service, routes }] }
+    const { code, err } = await sallyport(['check'], definition)
+    assert.equal(code, 0)
+    assert.equal(err.split('\n').length, 2)
+    assert.match(err, /services\.json:1:\d+ warning: \/services\/0\/validate: .*"unchecked": "refuse"/)
+    assert.match(err, / warning: \/services\/0\/routes\/1\/validate: /)
+  })
+
   test('says the same to machines', async () => {
     const { code, out } = await sallyport(['check', '--json'], '{ "services": [] }')
     assert.equal(code, 1)

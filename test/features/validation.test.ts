@@ -40,6 +40,10 @@ const document = {
         },
         responses: { 201: { description: 'Made' } },
       },
+      put: {
+        requestBody: { content: { '*/*': { schema: { $ref: '#/components/schemas/Order' } } } },
+        responses: { 201: { description: 'Made' } },
+      },
     },
     '/orders/{id}': {
       parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'integer' } }],
@@ -188,6 +192,20 @@ describe('requests against the document of their service', () => {
     assert.match(body.detail, /application\/json, text\/csv/)
     assert.equal((await send('/strict/orders', 'a,b', { 'Content-Type': 'text/csv; charset=utf-8' })).status, 200)
     assert.equal((await ask('/strict/orders', { method: 'POST' })).status, 400)
+  })
+
+  test('checks JSON also where every media type is taken, and nothing else there', async () => {
+    const put = (type: string | undefined, body: string) =>
+      ask('/strict/orders', {
+        method: 'PUT',
+        body: Buffer.from(body),
+        ...(type && { headers: { 'Content-Type': type } }),
+      })
+    assert.equal((await put('application/json; charset=utf-8', JSON.stringify(good))).status, 200)
+    assert.equal((await put('Application/JSON', '{"customer":1}')).status, 400)
+    assert.equal((await put('application/merge-patch+json', '{"customer":1}')).status, 400)
+    assert.equal((await put('application/yaml', 'customer: 1')).status, 200)
+    assert.equal((await put(undefined, '{"customer":1}')).status, 200)
   })
 
   test('compares a thousand items with each other in no time', async () => {
