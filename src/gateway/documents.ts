@@ -82,8 +82,8 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
   const enforcements = new WeakMap<PressDocument, readonly (EnforcedSecurity | undefined)[]>()
   let published!: Publication
   let complete = false
-  /** Milliseconds of the last publication. */
-  let lastTook = 0
+  /** Until then the thread rests from publishing: as long as the last publication took. By `performance.now`. */
+  let rested = 0
   let schemes: Readonly<Record<string, JsonObject>> = {}
   /** Targets that got no requests when they were looked at last, by service. */
   const away = new Map<string, readonly string[]>()
@@ -189,8 +189,8 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
           later(askAgain)
         })
       },
-      // Large documents take seconds to print: those that come meanwhile are waited for.
-      Math.max(wait, lastTook),
+      // Large documents take seconds to print: where one comes after the other, several of them are waited for.
+      Math.max(wait, rested - performance.now()),
     ).unref()
   }
 
@@ -216,7 +216,7 @@ export async function openDocuments(settings: DocumentsSettings): Promise<Docume
     published = next
     complete = true
     schemes = described.schemes
-    lastTook = performance.now() - started
+    rested = performance.now() + (performance.now() - started)
     for (const { name } of services) {
       const { status } = sources.get(name)!.state
       metrics.documentStale(name, status === 'stale' || status === 'absent')
