@@ -190,7 +190,7 @@ class Stage {
     const { quick, say, late, failed, foreign } = this.ground
     say(contenders.map((one) => `${one.case} ${one.name}`).join(', '))
     const ours = () => this.backend.work() + this.taker.work() + ownWork()
-    const few = { rounds: quick ? 2 : 5, seconds: 1, warmUp: quick ? 1 : 2 }
+    const few = { rounds: quick ? 2 : 4, seconds: 1, warmUp: 1 }
     return race(contenders, { ...few, say, late, failed, ours, foreign, ...options })
   }
 }
@@ -242,7 +242,7 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
   }
-  figures.push(...(await stage.race(contenders, { rounds: quick ? 2 : 7 })))
+  figures.push(...(await stage.race(contenders, { rounds: quick ? 2 : 5 })))
 }
 
 async function signedIn(gateway: Subject): Promise<Record<string, string>> {
@@ -268,7 +268,7 @@ async function tokens(stage: Stage, { figures, facts }: Findings): Promise<void>
     name: 'sallyport beside tokens',
   })
   for (const algorithm of wanted) contenders.push(await stranger(stage, gateway, algorithm))
-  figures.push(...(await stage.race(contenders, { rounds: 5 })))
+  figures.push(...(await stage.race(contenders)))
 }
 
 async function stranger(stage: Stage, gateway: Subject, algorithm: TokenAlgorithm): Promise<Contender> {
@@ -441,7 +441,9 @@ async function workers(stage: Stage, { figures }: Findings): Promise<void> {
   if (!stage.wants('workers-1', 'workers-2') || stage.ground.quick) return
   const { backend, taker, ground } = stage
   const headers = bearer(ground.signer.token('RS256'))
-  const definition = definitionOfCases(backend.url, taker.url, ground.signer)
+  // Several processes need a store that they can share.
+  const store = { type: 'sqlite', path: join(ground.folder, 'workers.db') }
+  const definition = { ...definitionOfCases(backend.url, taker.url, ground.signer), store }
   // On all cores, both of them: what two processes cost each other is the question.
   const more = { cores: ground.cores.all, log: 'info' } as const
   let two: Subject

@@ -48,7 +48,7 @@ export interface RaceOptions {
   readonly rounds: number
   /** Of each contender in each round. */
   readonly seconds: number
-  /** Of each contender before the first round, up to three times, until it has done enough for optimizing compilers. */
+  /** Of each contender before the first round, up to four times, until it has done enough for optimizing compilers. */
   readonly warmUp: number
   readonly say: (line: string) => void
   /** Whether the time for everything is used up: two rounds are played all the same. */
@@ -87,7 +87,7 @@ export async function race(contenders: readonly Contender[], options: RaceOption
   for (const contender of contenders) {
     await attempt(contender, async () => {
       let operations = 0
-      for (let i = 0; i < 3 && operations < enough; i += 1) operations += (await contender.work(warmUp)).operations
+      for (let i = 0; i < 4 && operations < enough; i += 1) operations += (await contender.work(warmUp)).operations
     })
   }
   for (let round = 0; round < rounds && (round < 2 || !options.late()); round += 1) {
