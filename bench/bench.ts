@@ -59,7 +59,7 @@ async function main(): Promise<number> {
     const findings = await runCases({
       ...{ folder, programs, say, signer: new Signer(), cores: chooseCores() },
       ...{ quick: options.quick, cases: options.cases, peers: options.peers },
-      late: () => performance.now() - started > (options.quick ? 50_000 : 540_000),
+      late: () => performance.now() - started > (options.quick ? 50_000 : 560_000),
       foreign: (used) => foreign.push(used),
       failed(line) {
         failures.push(line)

@@ -242,7 +242,7 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
   }
-  figures.push(...(await stage.race(contenders, { rounds: quick ? 2 : 5 })))
+  figures.push(...(await stage.race(contenders, { rounds: quick ? 2 : 4 })))
 }
 
 async function signedIn(gateway: Subject): Promise<Record<string, string>> {
@@ -434,7 +434,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/full/json')]
   for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full', 'caddy'], backend))
     contenders.push(contender(name, subject, '/json'))
-  figures.push(...(await stage.race(contenders, { rounds: 4, seconds: 2, warmUp: 1 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, warmUp: 1 })))
 }
 
 async function workers(stage: Stage, { figures }: Findings): Promise<void> {
