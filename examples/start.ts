@@ -37,6 +37,17 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
+// Somebody who ends npm ends the shell that npm has put in between, and that tells nobody.
+const { ppid } = process
+if (process.env['npm_lifecycle_event'] === 'start') {
+  setInterval(() => {
+    if (process.ppid !== ppid && !interrupted) {
+      interrupted = true
+      void end(0)
+    }
+  }, 250).unref()
+}
+
 // 2. The services, while the gateway is loaded; then the gateway in front of them.
 try {
   const starting = startBackends({ NODE_COMPILE_CACHE: cache, ...process.env })

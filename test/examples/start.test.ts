@@ -64,6 +64,16 @@ async function silence(urls: readonly string[]): Promise<boolean> {
   return false
 }
 
+test('npm start ends with the shell that npm has put in between', { timeout: 60_000 }, async () => {
+  const env = { ...process.env, ...anyPorts, npm_lifecycle_event: 'start' }
+  const command = `"${process.execPath}" examples/start.ts; true`
+  const shell = spawn('sh', ['-c', command], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  started.push(shell)
+  const { urls } = await ready(shell)
+  shell.kill('SIGTERM')
+  assert.equal(await silence(urls), true)
+})
+
 describe('npm start', () => {
   let demo: Demo
   before(
