@@ -16,6 +16,7 @@ import { ensurePrograms, programPath } from '../test/requirements.ts'
 import { type CaseName, cases, runCases } from './cases.ts'
 import { chart } from './chart.ts'
 import { chooseCores, describeMachine } from './machine.ts'
+import { chosen, optionsOf } from './options.ts'
 import { type PeerName, peers } from './peers.ts'
 import { median } from './race.ts'
 import { markdown, report } from './report.ts'
@@ -33,13 +34,8 @@ const quickly = {
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  let options: ReturnType<typeof read>
-  try {
-    options = read(process.argv.slice(2))
-  } catch (error) {
-    say(`bench: ${(error as Error).message}`)
-    return 2
-  }
+  const options = optionsOf('bench', read)
+  if (!options) return 2
   if (process.platform !== 'linux') {
     say('bench: processor time is read from /proc, so this runs on Linux')
     return 2
@@ -108,18 +104,13 @@ function read(words: readonly string[]) {
     quick: values.quick,
     json: values.json,
     out: resolve(values.out),
-    cases: chosen('case', values.case ?? (values.quick ? quickly.cases : undefined), Object.keys(cases) as CaseName[]),
-    peers: chosen('peer', values.peer ?? (values.quick ? quickly.peers : undefined), Object.keys(peers) as PeerName[]),
+    cases: some('case', values.case ?? (values.quick ? quickly.cases : undefined), Object.keys(cases) as CaseName[]),
+    peers: some('peer', values.peer ?? (values.quick ? quickly.peers : undefined), Object.keys(peers) as PeerName[]),
   }
 }
 
-function chosen<Name extends string>(what: string, words: string | undefined, all: readonly Name[]): ReadonlySet<Name> {
-  if (words === undefined) return new Set(all)
-  if (words === 'none') return new Set()
-  const names = words.split(',').map((name) => name.trim())
-  const stranger = names.find((name) => !all.includes(name as Name))
-  if (stranger !== undefined) throw new Error(`there is no ${what} "${stranger}"; there are ${all.join(', ')}`)
-  return new Set(names as Name[])
+function some<Name extends string>(what: string, words: string | undefined, all: readonly Name[]): ReadonlySet<Name> {
+  return words === 'none' ? new Set() : chosen(what, words, all)
 }
 
 /** The peers of package.json in this folder, as its lock file says, when they are not there yet. */

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { chooseCores } from './machine.ts'
+import { chosen, optionsOf } from './options.ts'
 import { attack } from './soak/attack.ts'
 import { type Check, Ground } from './soak/ground.ts'
 import { kill } from './soak/kill.ts'
@@ -24,13 +25,8 @@ const say = (line: string) => process.stderr.write(`${line}\n`)
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  let options: ReturnType<typeof read>
-  try {
-    options = read(process.argv.slice(2))
-  } catch (error) {
-    say(`soak: ${(error as Error).message}`)
-    return 2
-  }
+  const options = optionsOf('soak', read)
+  if (!options) return 2
   const findings: (Check & { readonly scene: Scene })[] = []
   for (const scene of options.scenes) {
     say(`${scene} …`)
@@ -61,14 +57,10 @@ function read(words: readonly string[]) {
     args: [...words],
     options: { scene: { type: 'string' }, length: { type: 'string' }, json: { type: 'boolean', default: false } },
   })
-  const names = Object.keys(scenes) as Scene[]
-  const wanted = (values.scene?.split(',') ?? names) as Scene[]
-  const stranger = wanted.find((name) => !names.includes(name))
-  if (stranger !== undefined) throw new Error(`there is no scene "${stranger}"; there are ${names.join(', ')}`)
   const length = values.length === undefined ? undefined : Number(values.length)
   if (length !== undefined && !(Number.isInteger(length) && length > 0))
     throw new Error('--length takes a whole number above 0')
-  return { scenes: wanted, length, json: values.json }
+  return { scenes: chosen('scene', values.scene, Object.keys(scenes) as Scene[]), length, json: values.json }
 }
 
 function table(findings: readonly (Check & { readonly scene: Scene })[]): string {

@@ -28,12 +28,15 @@ async function end(code: number): Promise<never> {
   process.exit(code)
 }
 let interrupted = false
+function leave(): void {
+  interrupted = true
+  void end(0)
+}
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     // The second one does not wait. The services end with this process in any case.
     if (interrupted) process.exit(1)
-    interrupted = true
-    void end(0)
+    leave()
   })
 }
 
@@ -41,10 +44,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 const { ppid } = process
 if (process.env['npm_lifecycle_event'] === 'start') {
   setInterval(() => {
-    if (process.ppid !== ppid && !interrupted) {
-      interrupted = true
-      void end(0)
-    }
+    if (process.ppid !== ppid && !interrupted) leave()
   }, 250).unref()
 }
 

@@ -1,5 +1,5 @@
 import { cookie } from '../http/cookies.ts'
-import { bearerText, bearerToken, challenge, checkedBearer, type Presented } from '../http/credentials.ts'
+import { bearerText, challenge, checkedBearer, type Presented } from '../http/credentials.ts'
 import { Problem } from '../http/problem.ts'
 import { queryParameter } from '../http/query.ts'
 import type { RequestHead } from '../http/request-head.ts'
@@ -87,6 +87,8 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
   const inAuthorization = location.in === 'header' && location.name === 'authorization'
   const method = location.in === 'header' && location.name.startsWith('x-ms-token-') ? 'easy-auth' : 'jwt'
   const find = finderOf(location)
+  /** Looks at the characters, which is for tokens that are not known yet: it takes as long as all else about those that are. */
+  const legibly = inAuthorization ? checkedBearer : (found: Presented<string>) => found
   const challengeWith = challengerOf(settings.location)
 
   const jwtIssuers = issuers.filter((issuer) => issuer.kind === 'jwt')
@@ -205,7 +207,7 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
 
     authenticate: function authenticateToken(head) {
       // 1.
-      const found = inAuthorization ? bearerText(head.fields) : find(head)
+      const found = find(head)
       if (found.outcome === 'absent') return absent
       if (found.outcome === 'malformed') return malformed(found.problem)
       const token = found.value
@@ -220,15 +222,15 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       const before = refusals.get(digest)
       if (before !== undefined && seconds() < before.until) return rejected(before.refusal)
       // 3.
-      const whole = inAuthorization ? checkedBearer(found) : found
-      if (whole.outcome === 'malformed') return malformed(whole.problem)
+      const legible = legibly(found)
+      if (legible.outcome === 'malformed') return malformed(legible.problem)
       const checked = checkOnce(token, digest)
       return checked instanceof Promise ? checked.then((result) => conclude(result, token)) : conclude(checked, token)
     },
 
     explain,
     explainRequest: async function explainTokenOf(head) {
-      const found = find(head)
+      const found = legibly(find(head))
       if (found.outcome !== 'presented' || foreign?.(found.value)) return undefined
       return (await explain(found.value)).steps
     },
@@ -285,11 +287,11 @@ function foldHeaderName({ in: where, name }: CredentialLocation): CredentialLoca
   return { in: where, name: where === 'header' ? name.toLowerCase() : name }
 }
 
-/** How to find the token at one kind of place. */
+/** How to find the token at one kind of place; its characters are not looked at. */
 function finderOf({ in: where, name }: CredentialLocation): (head: RequestHead) => Presented<string> {
   if (where === 'query') return (head) => theOnly(queryParameter(head.query, name), where, name)
   if (where === 'cookie') return (head) => theOnly(cookie(head.fields, name), where, name)
-  if (name === 'authorization') return (head) => bearerToken(head.fields)
+  if (name === 'authorization') return (head) => bearerText(head.fields)
   return (head) => theOnly(head.fields.all(name), where, name)
 }
 

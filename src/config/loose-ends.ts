@@ -1,3 +1,4 @@
+import { splitMatch } from './check.ts'
 import type { Fault } from './load.ts'
 import type { Definition, ServiceDefinition } from './schema.ts'
 
@@ -24,7 +25,7 @@ function openChecks({ services }: Definition): readonly Fault[] {
 function unguardedTops({ services }: Definition): readonly Fault[] {
   return services.flatMap((service, index) =>
     service.routes.flatMap(({ match, security, allow, override }, at): readonly Fault[] => {
-      const { method, path } = parseMatch(match)
+      const { method, template: path } = splitMatch(match)
       // An override may loosen; then the path itself is the stricter one.
       const guards = !override && (allow !== undefined || (security !== undefined && security.length > 0))
       if (!guards || !path.endsWith('/*')) return []
@@ -45,15 +46,10 @@ function unguardedTops({ services }: Definition): readonly Fault[] {
 function isGuarded({ routes }: ServiceDefinition, method: string, top: string): boolean {
   const shape = shapeOf(top)
   return routes.some((route) => {
-    const other = parseMatch(route.match)
-    return (other.method === '*' || other.method === method) && shapeOf(other.path.replace(/\/$/, '')) === shape
+    const other = splitMatch(route.match)
+    return (other.method === '*' || other.method === method) && shapeOf(other.template.replace(/\/$/, '')) === shape
   })
 }
 
 /** Letters count alike, and so do names of parameters. */
 const shapeOf = (path: string) => path.toLowerCase().replace(/\{[^}]*\}/g, '{}')
-
-function parseMatch(match: string): { readonly method: string; readonly path: string } {
-  const space = match.indexOf(' ')
-  return space < 0 ? { method: '*', path: match } : { method: match.slice(0, space), path: match.slice(space + 1) }
-}
