@@ -13,6 +13,8 @@ export interface Composition {
 
 export interface Part {
   readonly name: string
+  /** What stands before its answer in the answer of all: `,"orders":`. */
+  readonly opening: Buffer
   readonly service: Service
   /** The composition goes on without it. */
   readonly optional: boolean
@@ -35,10 +37,11 @@ export function compileCompositions({ compositions }: Definition, services: read
   const router = new Router<Composition>()
   for (const { match, parts } of compositions) {
     const names = new Set(Object.keys(parts))
-    const compiled = Object.entries(parts).map(([name, { service, path, optional, timeout }]): Part => {
+    const compiled = Object.entries(parts).map(([name, { service, path, optional, timeout }], index): Part => {
       const target = services.find((candidate) => candidate.name === service)!
       return {
         name,
+        opening: Buffer.from(`${index === 0 ? '{' : ','}${JSON.stringify(name)}:`),
         service: target,
         optional,
         timeout,

@@ -2,6 +2,7 @@ import { guest } from '../authentication/caller.ts'
 import type { Identification } from '../authentication/identify.ts'
 import { createFields } from '../http/fields.ts'
 import { forwardedFields } from '../http/forwarded.ts'
+import { remember } from '../http/intermediary.ts'
 import { joinTarget } from '../http/path.ts'
 import { Problem } from '../http/problem.ts'
 import { withoutParameters } from '../http/query.ts'
@@ -70,16 +71,23 @@ export function outboundTarget({ route, head }: Pick<Permitted, 'route' | 'head'
   return joinTarget('', path, query)
 }
 
-/** The lines of a request of the gateway's own that wants JSON, whole: the client's conditions and ranges are about another answer (RFC 9110 §13, §14). */
-export function forWholeJson(lines: readonly string[]): string[] {
-  const kept: string[] = []
-  for (let index = 0; index < lines.length; index += 2) {
-    if (!/^(?:if-.*|range|accept-encoding|accept|content-.*)$/i.test(lines[index]!))
-      kept.push(lines[index]!, lines[index + 1]!)
+/**
+ * Returns the function that makes of a request's lines those of a request of the gateway's own that wants JSON, whole:
+ * the client's conditions and ranges are about another answer (RFC 9110 §13, §14).
+ */
+export function createWholeJsonFields() {
+  const fateOf = remember((name) => (ofAnotherAnswer.test(name) ? 'drop' : 'keep'))
+  return function wholeJsonFields(lines: readonly string[]): string[] {
+    const kept: string[] = []
+    for (let index = 0; index < lines.length; index += 2) {
+      if (fateOf(lines[index]!) === 'keep') kept.push(lines[index]!, lines[index + 1]!)
+    }
+    kept.push('Accept', 'application/json', 'Accept-Encoding', 'identity')
+    return kept
   }
-  kept.push('Accept', 'application/json', 'Accept-Encoding', 'identity')
-  return kept
 }
+
+const ofAnotherAnswer = /^(?:if-.*|range|accept-encoding|accept|content-.*)$/i
 
 /** What may keep a request with the same target as others of its caller. */
 export function affinityOf({ head, identification: { caller } }: Pick<Permitted, 'head' | 'identification'>): Affinity {

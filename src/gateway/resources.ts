@@ -8,7 +8,7 @@ import { Problem } from '../http/problem.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import { type Identified, parametersOf } from './decide.ts'
 import type { Gateway } from './gateway.ts'
-import { affinityOf, forWholeJson, type OutboundTools, outboundFields, outboundTarget } from './outbound.ts'
+import { affinityOf, createWholeJsonFields, type OutboundTools, outboundFields, outboundTarget } from './outbound.ts'
 
 /** Bytes of one thing. */
 export const largestThing = 256 * 1_024
@@ -31,7 +31,8 @@ export type ReadResources = (state: Identified & { readonly gateway: Gateway }, 
  * With `cache`, one answer serves the same caller for that long, and requests that come at once wait for one answer.
  * What is not shown, or could not be had, is asked for again by the next one.
  */
-export function createResourceReader(tools: ResourceTools): ReadResources {
+export function createResourceReader(given: ResourceTools): ReadResources {
+  const tools = { ...given, wholeJson: createWholeJsonFields() }
   // A new revision may ask otherwise.
   const kept = new WeakMap<Gateway, Kept>()
 
@@ -48,12 +49,16 @@ export function createResourceReader(tools: ResourceTools): ReadResources {
   }
 }
 
+interface FetchTools extends OutboundTools {
+  readonly wholeJson: ReturnType<typeof createWholeJsonFields>
+}
+
 interface Fetched {
   readonly resource: Resource
   readonly bytes: number
 }
 
-async function fetchResource(state: Identified, head: RequestHead, tools: OutboundTools): Promise<Fetched> {
+async function fetchResource(state: Identified, head: RequestHead, tools: FetchTools): Promise<Fetched> {
   const { route, identification } = state
   const { service, propagator } = route
   try {
@@ -66,7 +71,7 @@ async function fetchResource(state: Identified, head: RequestHead, tools: Outbou
     const { status, fields, body } = await service.upstream.fetch({
       method: 'GET',
       target: outboundTarget(asked),
-      fields: forWholeJson(lines),
+      fields: tools.wholeJson(lines),
       limit: largestThing,
       affinity: affinityOf(state),
       timeouts: route.timeouts,

@@ -18,6 +18,7 @@ import { lineOf } from '../http/fields.ts'
 import { hasContent } from '../http/framing.ts'
 import { Problem } from '../http/problem.ts'
 import { isUpgrade } from '../http/upgrade.ts'
+import { endWith } from '../http/whole.ts'
 import type { CollectedAnswer, Collection } from '../upstream/forward.ts'
 import type { State, Step, StepContext } from './state.ts'
 
@@ -202,7 +203,7 @@ class Visit {
     const { status, fields, content } = this.#answerOf(kept, how)
     ctx.respond = false
     ctx.res.writeHead(status, fields)
-    ctx.res.end(this.head.method === 'HEAD' || status === 304 ? undefined : content)
+    endWith(ctx.res, this.head.method === 'HEAD' || status === 304 ? undefined : content)
   }
 
   #collection(done: () => void, complete: (content: Buffer) => CollectedAnswer): Collection {

@@ -1,5 +1,6 @@
 import { affinityOf } from '../gateway/outbound.ts'
 import { isUpgrade } from '../http/upgrade.ts'
+import { Ending } from '../upstream/ending.ts'
 import { answerFields } from './forward.ts'
 import type { Step, StepContext } from './state.ts'
 
@@ -17,9 +18,9 @@ export function tunnel(): Step {
 async function stand(ctx: StepContext): Promise<void> {
   const { req, res, state } = ctx
   const { gateway, route, head, identification } = state
-  const ending = new AbortController()
+  const ending = new Ending()
   const unwatch = gateway.credentials.watch({ head, security: route.security, identification }, (problem) =>
-    ending.abort(problem),
+    ending.end(problem),
   )
   let open = false
   ctx.respond = false
@@ -34,7 +35,7 @@ async function stand(ctx: StepContext): Promise<void> {
       responseFields: answerFields(state),
       affinity: affinityOf(state),
       timeouts: route.timeouts,
-      signal: ending.signal,
+      ending,
       onOpen() {
         open = true
       },

@@ -1,13 +1,12 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { endWith } from '../http/whole.ts'
 import { Exchange, type Outcome, type Receiver, type Service } from './exchange.ts'
 import { type Failure, problemOf } from './failure.ts'
 import type { Collection, Forward } from './forward.ts'
 import type { ResponseHead } from './framing.ts'
 import { discardRest, type Upload, type WholeBody } from './upload.ts'
 
-/** Content up to here goes out as one string together with the head: one write, no list of buffers. */
-const smallest = 12_288
 /** Content up to here is awaited before the head goes out, because it comes in one piece nearly always. */
 const onePiece = 65_536
 
@@ -232,9 +231,7 @@ export class Answer implements Receiver {
   #whole(content: Buffer | undefined): void {
     this.#open()
     this.#ended = true
-    if (content === undefined) this.#res.end()
-    else if (content.length <= smallest) this.#res.end(content.toString('latin1'), 'latin1')
-    else this.#res.end(content)
+    endWith(this.#res, content)
   }
 
   #write(chunk: Buffer): boolean {

@@ -5,6 +5,7 @@ import { Problem, type ProblemCode } from '../http/problem.ts'
 import type { Affinity } from './balancers/balancer.ts'
 import type { Connection, Waiter } from './connections.ts'
 import { type Deadline, writeDeadline } from './deadline.ts'
+import type { Endable, Ending } from './ending.ts'
 import { classify, type Failure, InvalidResponse, type Stage, type Who } from './failure.ts'
 import { isFlood, type ResponseHead, readHead } from './framing.ts'
 import type { Mirror } from './mirror.ts'
@@ -42,7 +43,7 @@ export interface Outgoing {
   /** Whether the request may be sent twice; by default as its method says (RFC 9110 §9.2.2). */
   readonly repeatable?: boolean | undefined
   /** Ends the exchange early; a `Problem` as the reason becomes the answer. */
-  readonly signal?: AbortSignal | undefined
+  readonly ending?: Ending | undefined
   /** The protocol the connection shall change to (RFC 9110 §7.8); set by `tunnel`. */
   readonly upgrade?: 'websocket' | undefined
 }
@@ -125,7 +126,7 @@ const mostInterim = 16
  * connection, if the request may be sent twice or was not sent at all. The object is undici's handler itself: no
  * stream, and no promise but the one for all of it.
  */
-export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
+export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, Endable {
   readonly #service: Service
   readonly #request: Outgoing
   readonly #body: Buffer | Upload | null
@@ -177,12 +178,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   }
 
   begin(): void {
-    const { signal } = this.#request
-    if (signal?.aborted) {
-      this.#signalled()
+    const { ending } = this.#request
+    if (ending?.over) {
+      this.ended(ending.reason)
       return
     }
-    signal?.addEventListener('abort', this.#signalled, { once: true })
+    ending?.add(this)
     this.#began = this.#service.clock()
     this.#service.watch.add(this)
     this.#service.budget.deposit()
@@ -435,8 +436,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
     this.fail('upstream', 'upstream-timeout', new Error(`not done within ${total} ms`))
   }
 
-  readonly #signalled = (): void => {
-    const { reason } = this.#request.signal!
+  ended(reason: unknown): void {
     this.fail('gateway', reason instanceof Problem ? reason.code : 'client-closed-request', reason)
   }
 
@@ -497,6 +497,6 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched {
   #leave(): void {
     this.#phase = 'over'
     this.#service.watch.delete(this)
-    this.#request.signal?.removeEventListener('abort', this.#signalled)
+    this.#request.ending?.delete(this)
   }
 }

@@ -2,6 +2,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Problem } from '../http/problem.ts'
 import { Answer } from './answer.ts'
+import type { Endable } from './ending.ts'
 import type { Outcome, Outgoing, Service } from './exchange.ts'
 import type { ResponseFields } from './forward.ts'
 import { checkAcceptance, checkHandshake, closeFrame, FrameBorders } from './websocket.ts'
@@ -47,7 +48,7 @@ export function tunnel(service: Service, tunnels: Tunnels, request: TunnelReques
   return new Promise((resolve, reject) => {
     // A tunnel may stand for days: what is not named here again is not kept for it.
     const { req, res, socket, head, onOpen, ...outgoing } = request
-    const { signal, responseFields } = outgoing
+    const { ending, responseFields } = outgoing
     checkHandshake(req)
     const key = req.headers['sec-websocket-key']!
     const early = new EarlyBytes(socket, head)
@@ -71,14 +72,15 @@ export function tunnel(service: Service, tunnels: Tunnels, request: TunnelReques
       res.detachSocket(socket)
       const open = new Tunnel(socket, backend, () => {
         tunnels.delete(open)
-        signal?.removeEventListener('abort', expel)
+        ending?.delete(expelled)
         answer.received = open.received
         answer.sent = open.sent
         answer.settled(undefined)
       })
-      const expel = () =>
-        open.close(1008, signal?.reason instanceof Problem ? signal.reason.detail : 'no longer allowed')
-      signal?.addEventListener('abort', expel, { once: true })
+      const expelled: Endable = {
+        ended: (reason) => open.close(1008, reason instanceof Problem ? reason.detail : 'no longer allowed'),
+      }
+      ending?.add(expelled)
       socket.write(`${text}\r\n`, 'latin1')
       open.begin(early.take())
       tunnels.add(open, { service: service.name, target: answer.target! })

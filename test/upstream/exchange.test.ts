@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { describe, test } from 'node:test'
 import { Problem } from '../../src/http/problem.ts'
 import { silent } from '../../src/telemetry/log.ts'
+import { Ending } from '../../src/upstream/ending.ts'
 import { skipWithoutShared, vectors } from '../vectors.ts'
 import {
   answering,
@@ -653,14 +654,14 @@ describe('when somebody leaves or dawdles', { concurrency: true, timeout: 30_000
     assert.equal(status, 504)
   })
 
-  test('a signal ends an exchange', async (t) => {
+  test('whoever holds its ending ends an exchange', async (t) => {
     const backend = await rawBackend(t, (socket) => socket.resume())
-    const ending = new AbortController()
-    const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }), { signal: ending.signal })
+    const ending = new Ending()
+    const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url] }), { ending })
     const answer = rawRequest(gateway.port, get('/'), 1_000)
     await until(() => backend.sockets.length === 1)
     await sleep(20)
-    ending.abort(new Problem('token-expired', 'The token ended while the request was under way'))
+    ending.end(new Problem('token-expired', 'The token ended while the request was under way'))
     assert.match((await answer).content, /problem token-expired/)
     await until(() => backend.sockets[0]?.readableEnded === true)
   })

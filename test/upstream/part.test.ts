@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Problem } from '../../src/http/problem.ts'
+import { Ending } from '../../src/upstream/ending.ts'
 import type { PartRequest } from '../../src/upstream/part.ts'
 import { answering, httpBackend, rawBackend, until, upstreamTo } from './scene.ts'
 
@@ -56,17 +57,17 @@ describe('an answer fetched whole', { concurrency: true, timeout: 30_000 }, () =
     await until(() => backend.sockets.every((socket) => socket.destroyed))
   })
 
-  test('is given up on a signal, at a time limit, and when it breaks off', async (t) => {
+  test('is given up when somebody ends it, at a time limit, and when it breaks off', async (t) => {
     const hanging = await rawBackend(t, (socket) => socket.resume())
     const upstream = upstreamTo(t, { targets: [hanging.url] })
-    const ending = new AbortController()
-    const given = upstream.fetch(part({ signal: ending.signal }))
+    const ending = new Ending()
+    const given = upstream.fetch(part({ ending }))
     await until(() => hanging.sockets.length === 1)
-    ending.abort()
+    ending.end(undefined)
     await assert.rejects(given, code('client-closed-request'))
     const timeouts = { connect: 1_000, response: 100, idle: 100 }
     await assert.rejects(upstream.fetch(part({ timeouts })), code('upstream-timeout'))
-    await assert.rejects(upstream.fetch(part({ signal: AbortSignal.abort() })), code('client-closed-request'))
+    await assert.rejects(upstream.fetch(part({ ending })), code('client-closed-request'))
     await until(() => hanging.sockets.every((socket) => socket.readableEnded))
     const broken = await rawBackend(t, (socket) =>
       socket.on('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf')),

@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import WebSocket, { WebSocketServer } from 'ws'
 import { Problem } from '../../src/http/problem.ts'
+import { Ending } from '../../src/upstream/ending.ts'
 import type { Tunnel } from '../../src/upstream/tunnel.ts'
 import { createUpstreams } from '../../src/upstream/upstream.ts'
 import { closeFrame, FrameBorders } from '../../src/upstream/websocket.ts'
@@ -385,13 +386,13 @@ describe('the end of a tunnel', { concurrency: true, timeout: 30_000 }, () => {
     client.destroy()
   })
 
-  test('by a signal, such as the end of a token', async (t) => {
-    const ending = new AbortController()
+  test('by whoever holds its ending, such as the end of a token', async (t) => {
+    const ending = new Ending()
     const backend = await echoing(t)
-    const gateway = await tunnelTo(t, upstreamTo(t, { targets: [backend.url] }), { signal: ending.signal })
+    const gateway = await tunnelTo(t, upstreamTo(t, { targets: [backend.url] }), { ending })
     const ws = await opened(t, gateway.port)
     const closed = once(ws, 'close')
-    ending.abort(new Problem('token-expired', 'The access token has expired'))
+    ending.end(new Problem('token-expired', 'The access token has expired'))
     const [code, reason] = await closed
     assert.equal(code, 1008)
     assert.equal(String(reason), 'The access token has expired')
