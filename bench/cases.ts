@@ -225,7 +225,7 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
   await add('plain', 'sallyport', gateway, '/plain/json')
   if (stage.wants('plain')) {
     const wanted: PeerName[] = ['best-bare', 'nginx', 'haproxy', 'caddy', 'fastify']
-    if (!quick) wanted.push('bare', 'fast-gateway', 'http-proxy-3', 'koa-proxies', 'express')
+    if (!quick) wanted.push('bare', 'fast-gateway', 'http-proxy-3', 'koa-proxies', 'express', 'platformatic')
     for (const { name, subject } of await stage.peers(wanted, backend)) await add('plain', name, subject, '/json')
   }
   if (stage.wants('full')) {
@@ -458,7 +458,7 @@ async function workers(stage: Stage, { figures }: Findings): Promise<void> {
   figures.push(
     ...(await stage.race([
       await stage.asked('workers-1', 'sallyport', one, '/full/json', { headers }),
-      await stage.asked('workers-2', 'sallyport', two, '/full/json', { headers }),
+      { ...(await stage.asked('workers-2', 'sallyport', two, '/full/json', { headers })), processes: 2 },
     ])),
   )
 }

@@ -17,6 +17,7 @@ const names: Readonly<Record<string, string>> = {
   'fast-gateway': 'fast-gateway',
   'http-proxy-3': 'http-proxy-3',
   'koa-proxies': 'koa-proxies',
+  platformatic: 'Platformatic Gateway',
   express: 'Express + http-proxy-middleware',
 }
 const full: Readonly<Record<string, string>> = {

@@ -26,6 +26,7 @@ export const peers = {
   fastify: inNode('Fastify + @fastify/http-proxy', 'fastify'),
   'http-proxy-3': inNode('http-proxy-3', 'http-proxy-3'),
   'koa-proxies': inNode('Koa + koa-proxies', 'koa-proxies'),
+  platformatic: inNode('Platformatic Gateway', 'platformatic'),
   express: inNode('Express + http-proxy-middleware', 'express'),
   'fastify-full': inNode('Fastify + jwt, rate limit, log, proxy', 'fastify-full', ({ folder, publicKey }) => [
     publicKey,

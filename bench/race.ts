@@ -9,6 +9,8 @@ export interface Contender {
   /** Who: `sallyport`, `nginx`, ... */
   readonly name: string
   readonly subject: Subject
+  /** How many share the work, each with compilers of its own; 1 by default. */
+  readonly processes?: number
   /** Works for about so many seconds, and says how many operations that were. */
   work(seconds: number): Promise<Work>
 }
@@ -48,7 +50,7 @@ export interface RaceOptions {
   readonly rounds: number
   /** Of each contender in each round. */
   readonly seconds: number
-  /** Of each contender before the first round, up to four times, until it has done enough for optimizing compilers. */
+  /** Of each contender before the first round, several times. */
   readonly warmUp: number
   readonly say: (line: string) => void
   /** Whether the time for everything is used up: two rounds are played all the same. */
@@ -65,8 +67,10 @@ interface Sample extends Work {
   readonly memory: number
 }
 
-/** Requests after which what is hot has been compiled. */
+/** Requests before what is hot can have been compiled. */
 const enough = 25_000
+/** A product with everything on takes 45,000 requests, which is eight seconds. */
+const mostWarmUps = 8
 
 /**
  * Everybody works in every round, one after the other, so that whatever else the machine is busy with falls on all.
@@ -85,10 +89,7 @@ export async function race(contenders: readonly Contender[], options: RaceOption
     }
   }
   for (const contender of contenders) {
-    await attempt(contender, async () => {
-      let operations = 0
-      for (let i = 0; i < 4 && operations < enough; i += 1) operations += (await contender.work(warmUp)).operations
-    })
+    await attempt(contender, () => warm(contender, warmUp))
   }
   for (let round = 0; round < rounds && (round < 2 || !options.late()); round += 1) {
     // Backwards every other time: nobody is always the one who comes after the same other.
@@ -116,6 +117,20 @@ export async function race(contenders: readonly Contender[], options: RaceOption
     if (quiet[0]?.p50 === undefined) return figure
     return { ...figure, p50: median(quiet.map(({ p50 }) => p50!)), p99: median(quiet.map(({ p99 }) => p99!)) }
   })
+}
+
+/** Until it has done enough for optimizing compilers and has stopped becoming cheaper. */
+async function warm({ subject, processes = 1, work }: Contender, seconds: number): Promise<void> {
+  let operations = 0
+  let least = Number.POSITIVE_INFINITY
+  for (let settled = false, i = 0; i < mostWarmUps && !(settled && operations >= enough * processes); i += 1) {
+    const before = subject.work()
+    const done = await work(seconds)
+    const cost = (subject.work() - before) / done.operations
+    operations += done.operations
+    settled = cost > least * 0.95
+    least = Math.min(least, cost)
+  }
 }
 
 async function measure({ subject, work }: Contender, seconds: number, options: RaceOptions): Promise<Sample> {
