@@ -20,8 +20,7 @@ export function refuseForgery(gateway: Origins, route: Route, identification: Id
 
 /** Throws `cross-site-request` for what another site could have sent. */
 export function refuseCrossSite({ publicUrl, crossOrigin }: Origins, head: RequestHead): void {
-  const { origin } = new URL(publicUrl)
-  if (isCrossSite(head, origin, (other) => crossOrigin?.allows(other) === true))
+  if (isCrossSite(head, publicUrl, (other) => crossOrigin?.allows(other) === true))
     throw new Problem(
       'cross-site-request',
       'A request that changes something in the name of a cookie came from another site',

@@ -20,8 +20,16 @@ export function cookies(fields: Fields): ReadonlyMap<string, readonly string[]> 
 
 /** The values of one cookie, in order; usually none or one. */
 export function cookie(fields: Fields, name: string): readonly string[] {
-  // Most requests carry none of ours, and then nothing is parsed.
-  return fields.all('cookie').some((line) => line.includes(name)) ? (cookies(fields).get(name) ?? []) : []
+  const values: string[] = []
+  for (const line of fields.all('cookie')) {
+    // Most requests carry none of ours, and then nothing is parsed.
+    if (!line.includes(name)) continue
+    for (const pair of line.split(';')) {
+      const equals = pair.indexOf('=')
+      if (equals >= 0 && trim(pair.slice(0, equals)) === name) values.push(trim(pair.slice(equals + 1)))
+    }
+  }
+  return values
 }
 
 /** The value of a Cookie field without the named cookies, and the rest byte for byte; empty when nothing is left. */

@@ -8,7 +8,7 @@ const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
  * not who wanted the call. Fetch Metadata decides where the browser sends it, `Origin` otherwise; what sends neither
  * is no browser. Only methods that change something matter.
  *
- * `own` is the gateway's origin, `trusts` says whose scripts may call besides (`gateway.cors.origins`).
+ * `own` is the gateway's URL, `trusts` says whose scripts may call besides (`gateway.cors.origins`).
  */
 export function isCrossSite(
   { method, fields }: Pick<RequestHead, 'method' | 'fields'>,
@@ -21,7 +21,7 @@ export function isCrossSite(
   const origin = fields.get('origin')
   if (site === undefined && origin === undefined) return false
   if (origin === undefined) return true
-  return !(trusts(origin) || (site === undefined && origin === own))
+  return !(trusts(origin) || (site === undefined && origin === new URL(own).origin))
 }
 
 /** Whether a person waits for a page: a browser that goes somewhere, not a script that asks for something. */

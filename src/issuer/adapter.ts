@@ -53,7 +53,8 @@ export function createAdapters(store: Store, { refreshGrace, successor, now }: A
     const byUid = `${collection}.uid`
 
     const get = (id: string) => orOutage(store.get(collection, digest(id))) as Promise<Entry<Json> | undefined>
-    const keptIn = (entry: Entry<Json>) => entry.value as unknown as Kept
+    // The library writes into what it is given; what a store gives may be what it keeps.
+    const keptIn = (entry: Entry<Json>) => structuredClone(entry.value) as unknown as Kept
 
     async function isReusable(id: string, { consumedAt }: Kept): Promise<boolean> {
       if (model !== 'RefreshToken' || consumedAt === undefined) return false

@@ -37,6 +37,7 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 export interface Entry<T extends Json = Json> {
   readonly key: string
+  /** Read only: it may be frozen. Whoever hands it to something that writes into it makes a copy. */
   readonly value: T
   /** Grows with every write of the entry. */
   readonly revision: number
