@@ -74,6 +74,33 @@ describe('a composition', () => {
     assert.equal(users.seen[0]?.id, orders.seen[0]?.id)
   })
 
+  test('has the bytes of its parts, whatever their size; HEAD gets the head of it alone', async () => {
+    const large = JSON.stringify({ note: 'ü'.repeat(20_000) })
+    await using users = await serving({ '/7': { status: 200, body: '{ "name": "Ada",  "score": 1.0e2 }' } })
+    await using orders = await serving({ '/?user=7': { status: 200, body: large } })
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const url = `${gateway.url}/dashboard/7`
+    const whole = `{"user":{ "name": "Ada",  "score": 1.0e2 },"orders":${large}}`
+    for (const method of ['GET', 'HEAD']) {
+      const answer = await fetch(url, { method, headers: { 'X-API-Key': key } })
+      assert.equal(await answer.text(), method === 'GET' ? whole : '')
+      const head = ['content-type', 'content-length', 'cache-control'].map((name) => answer.headers.get(name))
+      assert.deepEqual(head, ['application/json; charset=utf-8', `${Buffer.byteLength(whole)}`, 'private, no-cache'])
+      assert.match(answer.headers.get('x-request-id')!, /./)
+    }
+  })
+
+  test('is UTF-8, also when a part is not', async () => {
+    await using users = await startBackend((_req, res) => {
+      res.writeHead(200, { 'Content-Type': 'application/json' }).end(Buffer.from('{"name":"J\xf6rg"}', 'latin1'))
+    })
+    await using orders = await serving({ '/?user=7': json([]) })
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const answer = await fetch(`${gateway.url}/dashboard/7`, { headers: { 'X-API-Key': key } })
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await answer.arrayBuffer())
+    assert.deepEqual(JSON.parse(text), { user: { name: 'J\ufffdrg' }, orders: [] })
+  })
+
   test('goes on without an optional part, and says why it is missing', async () => {
     await using users = await serving({ '/7': json({ name: 'Ada' }) })
     await using orders = await serving({ '/?user=7': json({}, 500) })
