@@ -94,10 +94,15 @@ async function answer(ctx: StepContext, found: Found<Composition>, asking: Askin
     }),
   )
 
+  deliver(ctx, merge(parts, settled, state))
+}
+
+/** One JSON object of all answers, and what `state` tells the log of those that are missing. */
+function merge(parts: readonly Part[], outcomes: readonly PartOutcome[], state: State): Buffer {
   const pieces: Buffer[] = []
   const problems: Record<string, object> = {}
   const missing: Record<string, ProblemCode> = {}
-  for (const [index, outcome] of settled.entries()) {
+  for (const [index, outcome] of outcomes.entries()) {
     const { name, opening } = parts[index]!
     pieces.push(opening)
     if (outcome.outcome === 'answered') pieces.push(outcome.body)
@@ -113,7 +118,7 @@ async function answer(ctx: StepContext, found: Found<Composition>, asking: Askin
     pieces.push(Buffer.from(`,"$problems":${JSON.stringify(problems)}`))
   }
   pieces.push(closing)
-  deliver(ctx, Buffer.concat(pieces))
+  return Buffer.concat(pieces)
 }
 
 const nothing = Buffer.from('null')
