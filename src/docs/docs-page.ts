@@ -12,15 +12,20 @@ export interface Asset {
   /** The value of `Content-Type`. */
   readonly type: string
   readonly body: Buffer
-  /** The body in the content codings of RFC 9110 §8.4.1; absent where compression gains nothing. */
-  readonly gzip?: Buffer
-  readonly brotli?: Buffer
+  /** The body in content codings; made when first asked for, and once. Absent where it is not worth it. */
+  readonly packed?: () => Promise<Packed>
   /** Weak, because it names the file whatever its coding (RFC 9110 §8.8.1). */
   readonly etag: string
   /** The value of `Cache-Control`. */
   readonly cacheControl: string
   /** Security fields of the answer, by name. */
   readonly fields: Readonly<Record<string, string>>
+}
+
+/** A body in the content codings of RFC 9110 §8.4.1; absent where compression gains nothing. */
+export interface Packed {
+  readonly gzip?: Buffer
+  readonly brotli?: Buffer
 }
 
 /** What the page shows; `createDocsPage` writes it to `/docs/config.json`, where the page's script finds it. */
@@ -89,7 +94,7 @@ const types: Readonly<Record<string, string>> = {
   txt: 'text/plain; charset=utf-8',
 }
 
-/** Read and compress the page's files: about 2 MB and a tenth of a second, off the main thread. */
+/** Read the page's files, about 2 MB. */
 export async function readDocsFiles(): Promise<DocsFiles> {
   const dist = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
   const page = join(import.meta.dirname, 'page')
@@ -101,7 +106,8 @@ export async function readDocsFiles(): Promise<DocsFiles> {
     await Promise.all(
       sources.map(async ([path, file]) => {
         const type = types[path === '/docs' ? 'html' : path.slice(path.lastIndexOf('.') + 1)]!
-        return [path, await pack(type, await readFile(file))] as const
+        const body = await readFile(file)
+        return [path, { ...describe(type, body), packed: packedOnce(body) }] as const
       }),
     ),
   )
@@ -175,8 +181,16 @@ function describe(type: string, body: Buffer) {
 
 const compress = { gzip: promisify(gzip), brotli: promisify(brotliCompress) }
 
-async function pack(type: string, body: Buffer): Promise<Omit<Asset, 'fields'>> {
-  const asset = describe(type, body)
+/** Two megabytes cost a quarter of a second of processor, and a gateway whose page nobody opens never spends it. */
+function packedOnce(body: Buffer): () => Promise<Packed> {
+  let packing: Promise<Packed> | undefined
+  return function packed() {
+    packing ??= pack(body)
+    return packing
+  }
+}
+
+async function pack(body: Buffer): Promise<Packed> {
   const [gzipped, brotli] = await Promise.all([
     compress.gzip(body, { level: 9 }),
     // Above 5 the time doubles and the size falls by two per cent.
@@ -184,6 +198,5 @@ async function pack(type: string, body: Buffer): Promise<Omit<Asset, 'fields'>> 
       params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: body.length },
     }),
   ])
-  if (gzipped.length >= body.length) return asset
-  return { ...asset, gzip: gzipped, brotli }
+  return gzipped.length >= body.length ? {} : { gzip: gzipped, brotli }
 }

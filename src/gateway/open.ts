@@ -93,7 +93,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
     }
     const credentials = createCredentialWatch({ now: tools.now, log: tools.log, revoked })
     undo.push(() => credentials.close())
-    const sessions = openSessions(definition, issuers, revoked, tools)
+    const sessions = await openSessions(definition, issuers, revoked, tools)
     const compiled = compileRoutes(definition, {
       sessions,
       issuers: believed,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Caller } from '../authentication/caller.ts'
-import { createRelyingParty, type RelyingPartySettings } from '../authentication/relying-party.ts'
+import type { RelyingPartySettings } from '../authentication/relying-party.ts'
 import { callbackPath, createSessions, type Sessions } from '../authentication/session.ts'
 import type { SessionSettings } from '../authentication/session-settings.ts'
 import { createSessionStore } from '../authentication/session-store.ts'
@@ -50,14 +50,16 @@ export async function sessionClientOf(
   }
 }
 
-export function openSessions(
+/** Whoever signs people in needs openid-client; it is read for nobody else. */
+export async function openSessions(
   definition: Definition,
   { believed, embedded, sessionClient }: Issuers,
   revoked: (caller: Caller) => boolean | Promise<boolean>,
   tools: GatewayTools,
-): Sessions | undefined {
+): Promise<Sessions | undefined> {
   const found = sessionSchemeOf(definition)
   if (!found) return undefined
+  const { createRelyingParty } = await import('../authentication/relying-party.ts')
   const { scheme, cookie, session } = found
   const { store, publicUrl, now } = tools
   const issuer = believed.get(session.issuer)!

@@ -11,8 +11,9 @@ import type { Log } from '../telemetry/log.ts'
 import type { Denylist, TokenRecord } from './access-tokens.ts'
 import { orOutage } from './adapter.ts'
 import type { Pages } from './pages.ts'
+import { cookieNamesOf, loginPath, routes } from './routes.ts'
 import { openIdClaims, type Scopes } from './scopes.ts'
-import { type ClientDefinition, docsClientId, type EmbeddedSettings, grantTypes } from './settings.ts'
+import { type ClientDefinition, docsClientId, type EmbeddedSettings, grantTypes, inSeconds } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import { claimsOf, type Subjects } from './subjects.ts'
 import type { Users } from './users.ts'
@@ -33,43 +34,28 @@ export interface IssuerParts {
   /** Where access tokens must be, to be good. */
   readonly record: TokenRecord | undefined
   readonly pages: Pages
-  readonly adapters: (model: string) => Adapter
   readonly log: Log
   readonly now: () => number
 }
 
-/** Endpoints below the mount point, and the sign-in page's path. */
-export const routes = {
-  authorization: '/authorize',
-  token: '/token',
-  revocation: '/revoke',
-  introspection: '/introspect',
-  jwks: '/jwks',
-  end_session: '/end-session',
-} as const
-export const loginPath = '/login'
-
 /** Seconds that a sign-in page may stay open. */
 const interactionLife = 1_800
 const codeLife = 60
-
-/** Whole seconds, as tokens count them. */
-export const inSeconds = (milliseconds: number) => Math.max(1, Math.round(milliseconds / 1_000))
 
 /**
  * oidc-provider as we want it. Its defaults also offer implicit tokens, pushed requests, DPoP, a development sign-in
  * page and a signing key that the whole world knows; what is not named here is off, and nothing is left to a default
  * that prints a warning.
  */
-export function configurationOf(parts: IssuerParts): Configuration {
-  const { settings, publicUrl, audience, clients, subjects, keys, pages, adapters, record } = parts
+export function configurationOf(parts: IssuerParts, adapter: (model: string) => Adapter): Configuration {
+  const { settings, publicUrl, audience, clients, subjects, keys, pages, record } = parts
   const secure = publicUrl.startsWith('https:')
   const refreshLife = inSeconds(settings.refreshToken)
   const accessLifeOf = (clientId: string | undefined) =>
     inSeconds(clients.get(clientId ?? '')?.accessToken ?? settings.accessToken)
 
   return {
-    adapter: adapters,
+    adapter,
     jwks: { keys: keys.signing } as unknown as JWKS,
     clients: [docsClient(parts), ...[...clients.values()].map((client) => metadataOf(client, settings))],
     clientDefaults: { id_token_signed_response_alg: settings.algorithm },
@@ -84,11 +70,7 @@ export function configurationOf(parts: IssuerParts): Configuration {
     clockTolerance: 5,
     allowOmittingSingleRegisteredRedirectUri: false,
     cookies: {
-      names: {
-        session: `${secure ? '__Host-' : ''}issuer-session`,
-        interaction: `${secure ? '__Secure-' : ''}issuer-interaction`,
-        resume: `${secure ? '__Secure-' : ''}issuer-resume`,
-      },
+      names: cookieNamesOf(publicUrl),
       long: { httpOnly: true, sameSite: 'lax', signed: true, secure, path: '/' },
       short: { httpOnly: true, sameSite: 'lax', signed: true, secure },
       keys: [keys.secretFor('cookies').toString('base64url')],

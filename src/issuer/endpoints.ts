@@ -3,10 +3,11 @@ import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider'
 import { Problem } from '../http/problem.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { type AccessTokens, isStructured } from './access-tokens.ts'
-import { type IssuerParts, loginPath, routes } from './configuration.ts'
+import type { IssuerParts } from './configuration.ts'
 import { readForm, replayForm } from './form.ts'
 import type { Login } from './login.ts'
 import { allowForms, guardFields, stylePath } from './pages.ts'
+import { createIssuerPaths, loginPath, routes } from './routes.ts'
 import { docsClientId } from './settings.ts'
 import { style } from './style.ts'
 
@@ -52,16 +53,12 @@ export function createEndpoints(
 ): Middleware {
   const base = new URL(issuer).pathname
   const { protocol, host, origin } = new URL(publicUrl)
-  const aliases = new Map([
-    ['/token', `${base}${routes.token}`],
-    // RFC 8414 §3.1 puts the well-known part first.
-    [`/.well-known/oauth-authorization-server${base}`, `${base}/.well-known/oauth-authorization-server`],
-  ])
+  const issuerPath = createIssuerPaths(issuer)
   const isPublic = (clientId: string) => clientId === docsClientId || clients.get(clientId)?.secret === undefined
 
   return async function issuerEndpoints(ctx, next) {
-    const path = aliases.get(ctx.path) ?? ctx.path
-    if (path !== base && !path.startsWith(`${base}/`)) return next()
+    const path = issuerPath(ctx.path)
+    if (path === undefined) return next()
     const below = path.slice(base.length)
     const endpoint = nameOf(below)
     const methods = endpoints[endpoint]

@@ -1,24 +1,16 @@
 import { resolve } from 'node:path'
 import type { Context, Middleware } from 'koa'
-import mount from 'koa-mount'
-import { type errors, type KoaContextWithOIDC, Provider } from 'oidc-provider'
 import type { Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 import { createAccessTokens, type Denylist, type TokenRecord } from './access-tokens.ts'
-import { createAdapters, successorsBy } from './adapter.ts'
-import { countAttempts } from './attempts.ts'
-import { configurationOf, type IssuerParts, inSeconds, routes } from './configuration.ts'
-import { createEndpoints } from './endpoints.ts'
-import { registerPassword } from './grants/password.ts'
-import { registerTokenExchange } from './grants/token-exchange.ts'
-import { createLogin } from './login.ts'
+import type { IssuerParts } from './configuration.ts'
 import { createPages } from './pages.ts'
+import type { OpenProvider } from './provider.ts'
+import { cookieNamesOf, createIssuerPaths, routes } from './routes.ts'
 import { createScopes } from './scopes.ts'
-import { type ClientDefinition, docsClientId, type EmbeddedSettings, grantTypes, IssuerRefused } from './settings.ts'
-import { createSignIn } from './sign-in.ts'
+import { type ClientDefinition, type EmbeddedSettings, grantTypes, IssuerRefused, inSeconds } from './settings.ts'
 import { openSigningKeys, type SigningKeys, type SigningKeysOptions } from './signing-keys.ts'
 import { createSubjects } from './subjects.ts'
-import { createTurnstile } from './turnstile.ts'
 import { nobody, openUsers } from './users.ts'
 
 export interface IssuerTools extends Tools {
@@ -98,14 +90,11 @@ export interface IssuerMetadata {
 }
 
 const mountPath = '/oauth2'
-/** Passwords that are hashed at a time, and that wait for it. */
-const hashing = { atOnce: 2, waiting: 60 } as const
-
 /**
  * Opens the embedded issuer.
  *
  * 1. Refuse what is not safe to start.  2. Keys and users.  3. The parts everything shares.
- * 4. oidc-provider, made anew for every change of keys and swapped whole.
+ * 4. oidc-provider, at once where there is a user or a client to refuse, else when somebody first asks.
  *
  * Rejects with `IssuerRefused` or `InvalidUsers`, for the operator to read, or `StoreUnavailable`.
  */
@@ -153,8 +142,6 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
   // 3.
   const subjects = createSubjects(users, clients)
   const addressOf = tools.addressOf ?? ((ctx: Context) => ctx.req.socket.remoteAddress ?? '')
-  const signIn = createSignIn(users, countAttempts(store, now), createTurnstile(hashing.atOnce, hashing.waiting))
-  const successor = successorsBy(() => keys.secretFor('refresh tokens'))
   const record = settings.revocation === 'allowlist' ? issuedTokens : undefined
   const accessTokens = createAccessTokens(issuer, keys, subjects, denylist, record, now)
   const parts: IssuerParts = {
@@ -170,94 +157,33 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     denylist,
     record,
     pages: createPages(mountPath),
-    adapters: createAdapters(store, {
-      refreshGrace: settings.refreshGrace || 0,
-      successor,
-      now,
-    }),
     log,
     now,
   }
-  /** Revocations that a request has caused; its answer waits for them. */
-  const pending = new WeakMap<object, Promise<unknown>[]>()
 
   // 4.
-  let provider: Provider
-  let mounted: Middleware
-  try {
-    takeUp(make())
-    await checkClients()
-  } catch (error) {
-    await close()
-    throw error
+  const issuerPath = createIssuerPaths(issuer)
+  let opening: Promise<OpenProvider> | undefined
+  /** A hundred and eighty files: most gateways that name no issuer believe one elsewhere, or nobody. */
+  const opened = () => {
+    opening ??= import('./provider.ts').then(({ openProvider }) =>
+      openProvider(parts, { store, accessTokens, addressOf, mountPath, longestToken }),
+    )
+    return opening
   }
-  const stopFollowing = keys.onChange(() => takeUp(make()))
-
-  function make(): Provider {
-    const made = new Provider(issuer, configurationOf(parts))
-    if (settings.grants.includes('password'))
-      registerPassword(made, parts, signIn, addressOf as (ctx: object) => string)
-    if (settings.grants.includes('token_exchange')) registerTokenExchange(made, parts, accessTokens)
-    deriveSuccessors(made, successor)
-    listen(made)
-    return made
-  }
-
-  /** Requests that run keep the one they began with. */
-  function takeUp(made: Provider): void {
-    provider = made
-    mounted = mount(mountPath, made as never)
-  }
-
-  /** The library looks at a client's metadata when it is first used, which would be too late. */
-  async function checkClients(): Promise<void> {
-    for (const id of [docsClientId, ...clients.keys()]) {
-      await provider.Client.find(id).catch((cause: unknown) => {
-        const { error_description } = cause as { error_description?: string }
-        throw new IssuerRefused(`the client "${id}" cannot be used: ${error_description ?? String(cause)}`, { cause })
-      })
-    }
-  }
-
-  function listen(provider: Provider): void {
-    provider.on('grant.revoked', (ctx, family) => {
-      const until = Math.ceil(now() / 1_000) + longestToken + 60
-      const kept = denylist.revoke({ family, issuer, until }).catch((error: unknown) => error)
-      pending.set(ctx, [...(pending.get(ctx) ?? []), kept])
-    })
-    provider.on('server_error', (_ctx, error) => {
-      log.error({ err: error }, 'the authorization server failed')
-    })
-    const refused = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
-      const { error_description, error_detail } = error
-      const facts = { error: error.message, error_description, error_detail, client: ctx.oidc.client?.clientId }
-      log.info(facts, 'the authorization server refused a request')
-    }
-    provider.on('grant.error', refused)
-    provider.on('authorization.error', refused)
-    provider.on('revocation.error', refused)
-    provider.on('introspection.error', refused)
-    provider.on('end_session.error', refused)
-    provider.on('end_session_confirm.error', refused)
-  }
-
-  async function settled(ctx: Context): Promise<void> {
-    for (const outcome of await Promise.all(pending.get(ctx) ?? [])) if (outcome !== undefined) throw outcome
-  }
-
-  async function close(): Promise<void> {
+  const close = async () => {
+    const provider = await opening?.catch(() => undefined)
+    provider?.close()
     users.close()
     keys.close()
   }
+  if (settings.users !== undefined || clients.size > 0) {
+    await opened().catch(async (error: unknown) => {
+      await close()
+      throw error
+    })
+  }
 
-  const current = () => provider
-  const endpoints = createEndpoints(parts, {
-    run: (ctx) => mounted(ctx as never, notReached),
-    provider: current,
-    login: createLogin(parts, current, signIn, addressOf),
-    accessTokens,
-    settled,
-  })
   const urlOf = (path: string) => `${issuer}${path}`
   const withCode = settings.grants.includes('authorization_code')
 
@@ -265,7 +191,11 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     issuer,
     audience: parts.audience,
     algorithms: settings.algorithm === 'RS256' ? ['RS256', 'ES256'] : ['ES256', 'RS256'],
-    endpoints,
+    async endpoints(ctx, next) {
+      if (issuerPath(ctx.path) === undefined) return next()
+      const { endpoints } = await opened()
+      return endpoints(ctx, next)
+    },
     keySource: { keys: () => keys.keys(), onChange: (listener) => keys.onChange(listener) },
     metadata: {
       issuer,
@@ -295,17 +225,9 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
           : [],
       ),
     ],
-    get cookies() {
-      return (['session', 'interaction', 'resume'] as const).flatMap((type) => {
-        const name = provider.cookieName(type)
-        return [name, `${name}.sig`]
-      })
-    },
+    cookies: Object.values(cookieNamesOf(publicUrl)).flatMap((name) => [name, `${name}.sig`]),
     signingKeys: keys,
-    async close() {
-      stopFollowing()
-      await close()
-    },
+    close,
   }
 }
 
@@ -318,18 +240,4 @@ export function signingKeysOf({
 }: EmbeddedSettings): Pick<SigningKeysOptions, 'algorithm' | 'tokenLife' | 'rotateEvery'> {
   const longest = Math.max(accessToken, ...clients.map((client) => client.accessToken ?? 0))
   return { algorithm, tokenLife: inSeconds(longest), rotateEvery: inSeconds(rotateKeys) }
-}
-
-async function notReached(): Promise<never> {
-  throw new Error('oidc-provider does not know an endpoint that it was given')
-}
-
-/** A refresh token that is rotated is followed by the one successor that the adapter knows it by. */
-function deriveSuccessors(provider: Provider, successor: (token: string) => string): void {
-  const { prototype } = provider.RefreshToken as unknown as { prototype: { generateTokenId(): string } }
-  const random = prototype.generateTokenId
-  prototype.generateTokenId = function generateTokenId(): string {
-    const rotated = Provider.ctx?.oidc.entities.RotatedRefreshToken
-    return rotated ? successor(rotated.jti) : random.call(this)
-  }
 }

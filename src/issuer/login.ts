@@ -1,9 +1,10 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'koa'
 import { errors, type Provider } from 'oidc-provider'
-import { type IssuerParts, loginPath } from './configuration.ts'
+import type { IssuerParts } from './configuration.ts'
 import { readForm } from './form.ts'
 import type { PageClient } from './pages.ts'
+import { loginPath } from './routes.ts'
 import type { SignIn, SignInCheck } from './sign-in.ts'
 
 /** The sign-in page of one interaction, `/login/{uid}` below the mount point. */

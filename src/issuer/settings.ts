@@ -164,3 +164,6 @@ export class IssuerRefused extends Error {
     this.name = 'IssuerRefused'
   }
 }
+
+/** Whole seconds, as tokens count them. */
+export const inSeconds = (milliseconds: number) => Math.max(1, Math.round(milliseconds / 1_000))

@@ -112,7 +112,7 @@ function noSuchService(): Problem {
   return new Problem('not-found', 'There is no service of this name; /openapi/{service}.json has its document')
 }
 
-function docsPage(ctx: StepContext): void {
+async function docsPage(ctx: StepContext): Promise<void> {
   const asset = ctx.state.gateway.docs.find(ctx.path)
   if (!asset) throw new Problem('not-found', 'The documentation page has no such file')
   ctx.set(asset.fields)
@@ -122,7 +122,7 @@ function docsPage(ctx: StepContext): void {
     ctx.status = asset.status
     return
   }
-  send(ctx, asset)
+  send(ctx, { ...asset, ...(await asset.packed?.()) })
 }
 
 /** RFC 9110 §15.5.6: 405 with `Allow` where only the method is wrong. */

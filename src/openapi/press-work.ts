@@ -3,7 +3,6 @@ import type { Contract } from '../validation/contract.ts'
 import { createPrinter, type Representation, yamlOf } from './bytes.ts'
 import { type Change, changesBetween } from './changes.ts'
 import { check, type Fault } from './check.ts'
-import { contractOf } from './contract.ts'
 import { type Digest, type DigestOperation, type DigestSource, digest } from './digest.ts'
 import type { EnforcedSecurity, Finding, Staleness } from './document.ts'
 import { locateFindings } from './locate.ts'
@@ -107,6 +106,8 @@ export function createPressWork() {
 
     /** What an operation of a document wants of a request, by its place in `operations`. */
     async contract(handle: number, index: number): Promise<Contract> {
+      // Read when it is needed: only where requests are validated.
+      const { contractOf } = await import('./contract.ts')
       return contractOf(entryOf(handle).digest, index)
     },
 

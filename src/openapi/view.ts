@@ -1,5 +1,5 @@
-import type { DigestOperation } from './digest.ts'
 import type { JsonObject } from './document.ts'
+import { operationKey } from './operation-key.ts'
 import { isObject, items, members, own } from './plain.ts'
 import { prune } from './prune.ts'
 import { assemble, assembleOne, type OwnPart, type PublishSettings } from './publish.ts'
@@ -16,11 +16,6 @@ export interface Selection {
 
 /** The one document, in either format, or the part of one service. */
 export type DocumentName = 'json' | 'yaml' | { readonly service: string }
-
-/** `GET /orders/{id}`, as it is published. */
-export function operationKey({ method, published }: Pick<DigestOperation, 'method' | 'published'>): string {
-  return `${method} ${published}`
-}
 
 /**
  * A publication without the operations that are not selected, and without what only they used: components, links, tags,

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { startBackend } from '../backend.ts'
+import { startProcess } from '../processes.ts'
+
+const notes = pathToFileURL(join(import.meta.dirname, 'note-modules.ts')).href
+
+/** Each of them costs a start more than the chain that a request walks through. */
+const needless = {
+  main: ['@redocly/openapi-core', '@scalar/openapi-upgrader', 'ajv', 'got', 'ioredis', 'js-yaml', 'yaml'],
+  thread: ['@redocly/openapi-core', 'ajv', 'got', 'zod'],
+}
+
+describe('sallyport start', () => {
+  test('reads nothing before its first answer that the answer does not need', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-start-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    await using backend = await startBackend()
+    const list = join(folder, 'modules')
+    await using gateway = await startProcess(
+      {
+        store: { type: 'memory' },
+        services: [{ name: 'orders', path: '/orders', targets: [backend.url], openapi: false, security: [] }],
+      },
+      { environment: { NODE_OPTIONS: `--import=${notes}`, NOTE_MODULES: list } },
+    )
+    const packagesOf = (thread: string) =>
+      new Set(
+        readFileSync(list, 'utf8')
+          .split('\n')
+          .filter((line) => line.startsWith(`${thread} `))
+          .flatMap((line) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(line)?.[1] ?? []),
+      )
+
+    assert.equal((await fetch(`${gateway.url}/orders/1`)).status, 200)
+    const [main, thread] = [packagesOf('main'), packagesOf('thread')]
+    // What is noted is what is read: these are.
+    for (const needed of ['koa', 'undici', 'zod']) assert(main.has(needed), needed)
+    assert(thread.has('yaml'))
+    // Nobody can sign in here, and nobody is signed in elsewhere.
+    for (const name of [...needless.main, 'oidc-provider', 'openid-client']) assert(!main.has(name), name)
+    for (const name of needless.thread) assert(!thread.has(name), name)
+
+    // The issuer that knows nobody is there all the same.
+    const discovery = await fetch(`${gateway.url}/oauth2/.well-known/openid-configuration`)
+    assert.equal(discovery.status, 200)
+    assert.equal(
+      ((await discovery.json()) as { issuer: string }).issuer,
+      `${new URL(gateway.out().match(/serves (\S+),/)![1]!).origin}/oauth2`,
+    )
+    assert(packagesOf('main').has('oidc-provider'))
+  })
+})
