@@ -16,7 +16,10 @@ import { type Loose, publishAll, service } from '../test/openapi/service.ts'
 import { sharedPath } from '../test/vectors.ts'
 
 const compareToo = process.argv.includes('--compare')
-const swaggerUiAlone = 'export const largeDocuments = () => ({})'
+const swaggerUiAlone = {
+  '**/docs/large-documents.js': 'export const largeDocuments = () => ({})',
+  '**/docs/steady-list.js': 'export const steadyList = () => ({})',
+}
 
 const read = (name: string, file: string) => {
   const parsed = parse(readFileSync(sharedPath('corpus', file)))
@@ -96,10 +99,8 @@ async function measure(
 ): Promise<{ open: Cost; operation: Cost }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } })
   context.setDefaultTimeout(300_000)
-  if (alone) {
-    await context.route('**/docs/large-documents.js', (route) =>
-      route.fulfill({ contentType: 'text/javascript', body: swaggerUiAlone }),
-    )
+  for (const [path, body] of alone ? Object.entries(swaggerUiAlone) : []) {
+    await context.route(path, (route) => route.fulfill({ contentType: 'text/javascript', body }))
   }
   const page = await context.newPage()
   const busy = await clockOf(page)

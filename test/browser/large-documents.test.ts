@@ -15,8 +15,9 @@ const github = 's30-github-ghes-3-19'
 /** Documents of which Swagger UI alone takes ten seconds and more for one operation; bench/page.ts compares them. */
 const slow = new Set([github, 's2-kubernetes', 's31-openai'])
 
-/** What `largeDocuments` of src/docs/page does to Swagger UI, undone. */
-const swaggerUiAlone = 'export const largeDocuments = () => ({})'
+/** What files of src/docs/page do to Swagger UI, undone. */
+const unsteady = { '**/docs/steady-list.js': 'export const steadyList = () => ({})' }
+const swaggerUiAlone = { ...unsteady, '**/docs/large-documents.js': 'export const largeDocuments = () => ({})' }
 
 interface Comparison {
   readonly service: string
@@ -68,19 +69,19 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
     return page
   }
 
-  async function newContext(alone: boolean): Promise<BrowserContext & AsyncDisposable> {
+  async function newContext(
+    replaced: Readonly<Record<string, string>> = {},
+  ): Promise<BrowserContext & AsyncDisposable> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 } })
     context.setDefaultTimeout(60_000)
-    if (alone) {
-      await context.route('**/docs/large-documents.js', (route) =>
-        route.fulfill({ contentType: 'text/javascript', body: swaggerUiAlone }),
-      )
+    for (const [path, body] of Object.entries(replaced)) {
+      await context.route(path, (route) => route.fulfill({ contentType: 'text/javascript', body }))
     }
     return Object.assign(context, { [Symbol.asyncDispose]: () => context.close() })
   }
 
   test('resolve from a slice to what they resolve to as a whole, for the documents of the corpus', async () => {
-    await using context = await newContext(false)
+    await using context = await newContext()
     const page = await open(context, 's2-uber')
     const services = documents.map(({ name }) => name).filter((name) => !slow.has(name))
     const compared = await page.evaluate<Comparison[]>(`(${compare})(${JSON.stringify(services)})`)
@@ -96,7 +97,7 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
   })
 
   test('resolve a schema that an operation names several times once, and to the same', async () => {
-    await using context = await newContext(false)
+    await using context = await newContext()
     const page = await open(context, 's2-uber')
     const services = [...slow, 's30-fastapi-orders', 's31-museum', 's30-nestjs-e2e']
     const compared = await page.evaluate<{ place: string; equal: boolean; fewer: number }[]>(
@@ -112,8 +113,8 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
   })
 
   test('look as they do with Swagger UI alone: each operation opened, the curl texts, the schemas', async () => {
-    await using plain = await newContext(true)
-    await using quick = await newContext(false)
+    await using plain = await newContext(swaggerUiAlone)
+    await using quick = await newContext()
     for (const name of [
       's30-readme-discriminators',
       's30-readme-schema-circular',
@@ -158,6 +159,23 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
     assert.deepEqual(trouble, noTrouble)
   })
 
+  test('draw the one operation that is opened, and none of the hundreds of operations and webhooks beside it', async () => {
+    const drawn = async (replaced = {}) => {
+      await using context = await newContext(replaced)
+      await context.addInitScript(countDrawn)
+      const page = await open(context, github)
+      await page.locator('.operation-filter-input').fill('repos get-branch a branch')
+      await page.locator('.filter .found').filter({ hasText: 'operation' }).waitFor()
+      await page.evaluate('drawn.clear()')
+      await page.locator(`.opblock[id$="${github}_repos_get-branch"] .opblock-summary-control`).click()
+      await page.locator('.opblock.is-open .opblock-body').waitFor()
+      return await page.evaluate<string[]>('[...drawn]')
+    }
+    assert.deepEqual(await drawn(), [`${github}_repos_get-branch`])
+    // So that this notices when Swagger UI names its parts anew.
+    assert.ok((await drawn(unsteady)).length > 200)
+  })
+
   test('open with all services together: thousands of operations, every one of them to be found', async () => {
     await using docs = await openDocs(browser, address('All services'))
     const { page, trouble } = docs
@@ -180,7 +198,7 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
   })
 
   test('are linked to: an operation deep in a long list is opened and in view', async () => {
-    await using context = await newContext(false)
+    await using context = await newContext()
     const page = await open(context, github, `#/${github}:repos/${github}_repos_get-branch`)
     const operation = page.locator('.opblock.is-open')
     await operation.getByRole('button', { name: 'Execute' }).waitFor()
@@ -202,6 +220,25 @@ async function markup(element: Locator): Promise<string> {
     .replace(/ (?:id|for|aria-controls|aria-labelledby)="[^"]*"/g, '')
     .replace(/\d{4}-\d\d-\d\d(?:T[\d:.]+Z)?|\b\d\d:\d\d:\d\d[\d.]*Z/g, 'now')
 }
+
+/** Runs in the page before React: keeps the ids of the operations that React draws, told of by what React tells its tools. */
+const countDrawn = `
+  globalThis.drawn = new Set()
+  const look = (fiber) => {
+    for (; fiber; fiber = fiber.sibling) {
+      const performedWork = fiber.flags & 1
+      if (performedWork && fiber.type?.name === 'OperationContainer') drawn.add(fiber.memoizedProps.operationId)
+      if (fiber.child !== fiber.alternate?.child) look(fiber.child)
+    }
+  }
+  globalThis.__REACT_DEVTOOLS_GLOBAL_HOOK__ = {
+    supportsFiber: true,
+    renderers: new Map(),
+    inject: () => 1,
+    checkDCE() {},
+    onCommitFiberUnmount() {},
+    onCommitFiberRoot: (_renderer, root) => look(root.current),
+  }`
 
 /**
  * Runs in the page: resolves places of each document both ways with the resolver of the Swagger UI that the page uses,

@@ -36,13 +36,12 @@ describe('a slice of a document', () => {
     ])
   })
 
-  test('keeps all that stands outside of paths, webhooks and components', () => {
-    const document = api({ '/a': get({}) }, { security: [{ bearer: [] }], servers: [{ url: '/' }], 'x-more': { a: 1 } })
-    const { paths: _, ...rest } = document
-    assert.deepEqual(
-      { ...createSlicer(document)(['paths', '/a', 'get']), paths: undefined },
-      { ...rest, paths: undefined },
-    )
+  test('keeps what stands outside of paths, webhooks and components, but for tags and extensions', () => {
+    const document = api({ '/a': get({}) }, { security: [{ bearer: [] }], servers: [{ url: '/' }] })
+    const more = { ...document, tags: [{ name: 'a' }], 'x-more': { a: 1 } }
+    assert.deepEqual(createSlicer(more)(['paths', '/a', 'get']), document)
+    const pointing = { ...more, paths: { '/a': get({ $ref: '#/x-more/a' }) } }
+    assert.equal(createSlicer(pointing)(['paths', '/a', 'get']), pointing)
   })
 
   test('follows pointers with escapes, into other operations, webhooks, and with the address of a document', () => {

@@ -8,6 +8,7 @@
 import { deepLinks } from './deep-links.js'
 import { findOperations } from './find-operations.js'
 import { largeDocuments } from './large-documents.js'
+import { steadyList } from './steady-list.js'
 
 document.documentElement.classList.toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)
 document.documentElement.classList.add('themed')
@@ -192,6 +193,7 @@ try {
       largeDocuments(),
       findOperations(),
       deepLinks(),
+      steadyList(),
     ],
     requestInterceptor: (request) => {
       if (request.loadSpec && withCredentials) {

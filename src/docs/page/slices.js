@@ -8,7 +8,8 @@
  * Cuts slices out of an OpenAPI 3.1 document, which must not change meanwhile.
  *
  * The document is divided into entries: path items, webhooks, components. A slice has the entries that can be reached
- * from one place, in the document's order, and all that stands outside of entries.
+ * from one place, in the document's order, and all that stands outside of entries but tags and extensions: these lead
+ * nowhere, and whoever points into them is given the document itself.
  */
 export function createSlicer(document) {
   const components = Object.keys(document.components ?? {}).map((kind) => ['components', kind])
@@ -16,6 +17,10 @@ export function createSlicer(document) {
     [['paths'], ['webhooks'], ...components]
       .map((place) => [idOf(place), { place, entries: at(document, place) }])
       .filter(([, { entries }]) => isObject(entries)),
+  )
+  /** What stands outside of entries, without what no operation is resolved with. */
+  const rest = Object.fromEntries(
+    Object.entries(document).filter(([name]) => name !== 'tags' && !name.startsWith('x-')),
   )
   const kept = new Map()
 
@@ -90,7 +95,7 @@ export function createSlicer(document) {
   }
 
   function cut(reached) {
-    const slice = { ...document }
+    const slice = { ...rest }
     for (const [section, { place, entries }] of sections) {
       const names = reached.get(section)
       const part = Object.fromEntries(Object.entries(entries).filter(([name]) => names.has(name)))
