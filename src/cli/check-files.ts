@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Fault } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
+import { prefixOf } from '../gateway/compile.ts'
 import { orderOf } from '../gateway/documents.ts'
 import { sessionClientOf } from '../gateway/sessions.ts'
 import { createIssuer } from '../issuer/issuer.ts'
@@ -74,7 +75,7 @@ async function checkDocuments({ services }: Definition, folder: string) {
       folder,
     )
     if (location.type !== 'file') continue
-    const service = orderOf({ name, prefix: path === '/' ? '' : path, stripPath, definition })
+    const service = orderOf({ name, prefix: prefixOf({ path }), stripPath, definition })
     const answer = await readFrom(location.file, service, work)
     if (typeof answer === 'string') faults.push({ path: ['services', index, 'openapi'], message: answer })
     else findings.push(...answer)

@@ -76,6 +76,11 @@ export interface CompiledRoutes {
 /** What a service may be sent that says nothing itself. */
 const largestBody = 10 * 1_048_576
 
+/** What stands before every path of a service. */
+export function prefixOf({ path }: Pick<ServiceDefinition, 'path'>): string {
+  return path === '/' ? '' : path
+}
+
 /** Turn the definition into the table of routes. Pure but for what `tools` acquires; throws only for our own defects. */
 export function compileRoutes(definition: Definition, tools: RouteTools): CompiledRoutes {
   const authenticators = new Map(
@@ -109,7 +114,7 @@ export function compileRoutes(definition: Definition, tools: RouteTools): Compil
     const { version } = documentOf(service)
     const compiled: Service = {
       name: service.name,
-      prefix: service.path === '/' ? '' : service.path,
+      prefix: prefixOf(service),
       stripPath: service.stripPath,
       upstream: tools.upstream(service),
       rewriteLocations: createLocationRewriter({

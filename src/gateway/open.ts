@@ -25,7 +25,7 @@ import { type ConcurrencyDefinition, type ConcurrencyLimit, createConcurrencyLim
 import type { Limiters } from '../throttling/limiter.ts'
 import type { Tools } from '../tools.ts'
 import type { Upstreams } from '../upstream/upstream.ts'
-import { compileRoutes, idOf } from './compile.ts'
+import { compileRoutes, idOf, prefixOf } from './compile.ts'
 import { compileCompositions } from './compositions.ts'
 import { createContracts } from './contracts.ts'
 import { describeCompositions, requiredRoutes } from './describe-compositions.ts'
@@ -74,6 +74,9 @@ export interface GatewayTools extends Tools {
 export async function openGateway(definition: Definition, tools: GatewayTools): Promise<Gateway> {
   const scope = tools.shared.scope()
   const undo: (() => void)[] = []
+  // The documents' thread reads while keys are made here and everything else is compiled.
+  const reading = acquireSources(definition, tools, scope)
+  reading.catch(() => {})
   try {
     const issuers = await acquireIssuers(definition, tools, scope)
     const { believed, embedded } = issuers
@@ -122,7 +125,7 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
       },
     })
     const anyScheme = [...compiled.authenticators.keys()].map((scheme) => ({ [scheme]: [] }))
-    const sources = await acquireSources(compiled.services, tools, scope)
+    const sources = await reading
     const consumed = [...compiled.authenticators.values()].map(({ location }) => location)
     const own = joinOwn(
       describeCompositions(definition, compiled),
@@ -227,6 +230,8 @@ export async function openGateway(definition: Definition, tools: GatewayTools): 
     }
   } catch (error) {
     for (const step of undo) step()
+    // What it still acquires would be nobody's.
+    await reading.catch(() => {})
     await scope.release()
     throw error
   }
@@ -243,18 +248,18 @@ function issuersOnRecord({ issuers }: Definition, embedded: EmbeddedIssuer | und
 }
 
 async function acquireSources(
-  services: readonly Service[],
+  { services }: Definition,
   tools: GatewayTools,
   scope: Scope,
 ): Promise<ReadonlyMap<string, ServiceDocument>> {
   const { store, now, log, folder, press } = tools
   const sources = new Map<string, ServiceDocument>()
   for (const service of services) {
-    const { targets } = service.definition
-    const { from, headers, every } = documentOf(service.definition)
+    const { name, targets, stripPath } = service
+    const { from, headers, every } = documentOf(service)
     const urls = targets.map(({ url }) => url)
     const location = from === undefined ? undefined : locate(from, urls, folder)
-    const order = orderOf(service)
+    const order = orderOf({ name, prefix: prefixOf(service), stripPath, definition: service })
     const source = await scope.acquire(
       `document ${JSON.stringify([order, location, headers, every])}`,
       () =>
@@ -270,7 +275,7 @@ async function acquireSources(
         ),
       (source) => source.close(),
     )
-    sources.set(service.name, source)
+    sources.set(name, source)
   }
   return sources
 }

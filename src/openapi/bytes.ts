@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
-import { brotliCompress, constants, gzip } from 'node:zlib'
+import { brotliCompress, brotliCompressSync, constants, gzip, gzipSync } from 'node:zlib'
 import { stringify } from 'yaml'
 import type { JsonObject } from './document.ts'
 import { isObject } from './plain.ts'
@@ -86,6 +86,9 @@ export async function yamlOf(document: object, json: Representation): Promise<Re
   return represent(type, Buffer.from(text))
 }
 
+/** The way to another thread and back costs more than it takes to pack so few bytes. */
+const smallBody = 32_768
+
 async function represent(type: string, body: Buffer): Promise<Representation> {
   const params = {
     [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
@@ -97,10 +100,10 @@ async function represent(type: string, body: Buffer): Promise<Representation> {
   }
   // Each chunk that comes out is a call in this thread.
   const chunkSize = Math.min(1_048_576, Math.max(16_384, body.length >> 3))
-  const [small, smaller] = await Promise.all([
-    gzipped(body, { level: 6, chunkSize }),
-    brotlied(body, { params, chunkSize }),
-  ])
+  const [small, smaller] =
+    body.length <= smallBody
+      ? [gzipSync(body, { level: 6, chunkSize }), brotliCompressSync(body, { params, chunkSize })]
+      : await Promise.all([gzipped(body, { level: 6, chunkSize }), brotlied(body, { params, chunkSize })])
   const etag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
   return { type, body, gzip: small, brotli: smaller, etag, cacheControl }
 }

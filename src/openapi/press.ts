@@ -1,3 +1,5 @@
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Tools } from '../tools.ts'
 import type { Contract } from '../validation/contract.ts'
@@ -354,7 +356,10 @@ function createThreaded(
     const thread = new URL(import.meta.url.endsWith('.ts') ? './press-thread.ts' : './press-thread.js', import.meta.url)
     // Most of what the work makes is short-lived, and a young generation of the usual size is collected all the time.
     const resourceLimits = { maxOldGenerationSizeMb: memory, maxYoungGenerationSizeMb: Math.min(young, memory / 4) }
-    const started = new Worker(thread, { resourceLimits, name: 'openapi' })
+    // What Node keeps of the files it has read, it keeps for a thread only when it is told where.
+    const kept = getCompileCacheDir()
+    const env = { ...process.env, ...(kept !== undefined && { NODE_COMPILE_CACHE: dirname(kept) }) }
+    const started = new Worker(thread, { resourceLimits, name: 'openapi', env })
     started.on('message', (answer: Answer) => {
       if (started !== worker || current?.order.id !== answer.id) return
       const { resolve, reject, missing = [] } = current

@@ -45,10 +45,11 @@ export const targets = targetList.describe(
   'The instances of the service: URLs, or { "url", "weight" }. A path in the URL is put before every request.',
 )
 
+const balancer = oneOf(balancers)
 const balanceNames = ['round-robin', 'least-requests', 'random-two', 'hash'] as const
 
 export const balance = z
-  .union([z.enum(balanceNames).transform((type) => oneOf(balancers).parse({ type })), oneOf(balancers)], {
+  .union([z.enum(balanceNames).transform((type) => balancer.parse({ type })), balancer], {
     error: (issue) =>
       typeof issue.input === 'object'
         ? undefined
