@@ -19,6 +19,7 @@ const compareToo = process.argv.includes('--compare')
 const swaggerUiAlone = {
   '**/docs/large-documents.js': 'export const largeDocuments = () => ({})',
   '**/docs/steady-list.js': 'export const steadyList = () => ({})',
+  '**/docs/steady-examples.js': 'export const steadyExamples = () => ({})',
 }
 
 const read = (name: string, file: string) => {

@@ -68,6 +68,7 @@ const own = {
   '/docs/large-documents.js': 'large-documents.js',
   '/docs/repeats.js': 'repeats.js',
   '/docs/slices.js': 'slices.js',
+  '/docs/steady-examples.js': 'steady-examples.js',
   '/docs/steady-list.js': 'steady-list.js',
   '/docs/sallyport.css': 'sallyport.css',
   '/docs/sallyport.svg': 'sallyport.svg',

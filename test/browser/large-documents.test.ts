@@ -16,7 +16,10 @@ const github = 's30-github-ghes-3-19'
 const slow = new Set([github, 's2-kubernetes', 's31-openai'])
 
 /** What files of src/docs/page do to Swagger UI, undone. */
-const unsteady = { '**/docs/steady-list.js': 'export const steadyList = () => ({})' }
+const unsteady = {
+  '**/docs/steady-list.js': 'export const steadyList = () => ({})',
+  '**/docs/steady-examples.js': 'export const steadyExamples = () => ({})',
+}
 const swaggerUiAlone = { ...unsteady, '**/docs/large-documents.js': 'export const largeDocuments = () => ({})' }
 
 interface Comparison {
@@ -174,6 +177,42 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
     assert.deepEqual(await drawn(), [`${github}_repos_get-branch`])
     // So that this notices when Swagger UI names its parts anew.
     assert.ok((await drawn(unsteady)).length > 200)
+  })
+
+  test('make an example once, and another one when it is chosen', async () => {
+    const json = { 'application/json': { schema: { properties: { at: { type: 'string', format: 'date-time' } } } } }
+    const chosen = {
+      'application/json': { examples: { first: { value: { name: 'one' } }, second: { value: { name: 'two' } } } },
+      'text/plain': { example: 'in plain words' },
+    }
+    const get = {
+      operationId: 'see',
+      parameters: [{ name: 'word', in: 'query', schema: { type: 'string' } }],
+      responses: { 200: { description: 'ok', content: chosen }, 201: { description: 'made', content: json } },
+    }
+    const info = { title: 'examples', version: '1' }
+    await using own = await serveDocs(files, {
+      documents: { '/openapi.json': { openapi: '3.1.0', info, paths: { '/a': { get } } } },
+      api: (_request, response) => response.writeHead(200).end(),
+    })
+    await using docs = await openDocs(browser, `${own.origin}/docs`)
+    const operation = await openOperation(docs.page, 'see')
+    const answer = (code: number) => operation.locator(`.response[data-code="${code}"]`)
+
+    const made = await answer(201).locator('.example').textContent()
+    assert.match(made!, /"at": "\d{4}-/)
+    await answer(200).locator('.example').filter({ hasText: 'one' }).waitFor()
+    await answer(200).locator('.examples-select-element').selectOption('second')
+    await answer(200).locator('.example').filter({ hasText: 'two' }).waitFor()
+    await answer(200).locator('select.content-type').selectOption('text/plain')
+    await answer(200).locator('.example').filter({ hasText: 'in plain words' }).waitFor()
+
+    await operation.locator('tr[data-param-name="word"] input').fill('typed')
+    await operation.getByRole('button', { name: 'Execute' }).click()
+    await operation.locator('.live-responses-table').filter({ hasText: '200' }).waitFor()
+    assert.match((await answer(200).last().getAttribute('class'))!, /response_current/)
+    assert.equal(await answer(201).locator('.example').textContent(), made)
+    assert.deepEqual(docs.trouble, noTrouble)
   })
 
   test('open with all services together: thousands of operations, every one of them to be found', async () => {

@@ -8,6 +8,7 @@
 import { deepLinks } from './deep-links.js'
 import { findOperations } from './find-operations.js'
 import { largeDocuments } from './large-documents.js'
+import { steadyExamples } from './steady-examples.js'
 import { steadyList } from './steady-list.js'
 
 document.documentElement.classList.toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)
@@ -194,6 +195,7 @@ try {
       findOperations(),
       deepLinks(),
       steadyList(),
+      steadyExamples(),
     ],
     requestInterceptor: (request) => {
       if (request.loadSpec && withCredentials) {
