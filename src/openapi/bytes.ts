@@ -35,7 +35,16 @@ export interface Printer {
  */
 export function createPrinter(): Printer {
   const written = new WeakMap<object, Buffer>()
-  return { jsonOf: (document) => represent('application/json', Buffer.concat([...inPieces(document)])) }
+  let last: Promise<unknown> = Promise.resolve()
+  return {
+    jsonOf(document) {
+      const body = Buffer.concat([...inPieces(document)])
+      // One packs at a time, and one coding: on two processors the other one is left for requests.
+      const packed = last.then(() => represent('application/json', body))
+      last = packed.catch(() => {})
+      return packed
+    },
+  }
 
   function* inPieces(document: JsonObject): Iterable<Buffer> {
     let mark = '{'
@@ -103,7 +112,7 @@ async function represent(type: string, body: Buffer): Promise<Representation> {
   const [small, smaller] =
     body.length <= smallBody
       ? [gzipSync(body, { level: 6, chunkSize }), brotliCompressSync(body, { params, chunkSize })]
-      : await Promise.all([gzipped(body, { level: 6, chunkSize }), brotlied(body, { params, chunkSize })])
+      : [await gzipped(body, { level: 6, chunkSize }), await brotlied(body, { params, chunkSize })]
   const etag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
   return { type, body, gzip: small, brotli: smaller, etag, cacheControl }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { test } from 'node:test'
@@ -36,6 +36,26 @@ async function reading(press: Press, made: ReadOrder): Promise<PressDocument> {
 
 const enforced = () => byBearer
 const pathsIn = (bytes: Buffer) => Object.keys((JSON.parse(bytes.toString()) as Loose).paths)
+
+/** Linux counts a priority for each thread (proc_pid_stat(5), `nice`). */
+const priorities = () =>
+  readdirSync('/proc/self/task').map((task) =>
+    Number(readFileSync(`/proc/self/task/${task}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[16]),
+  )
+
+test('a press that has published once stands behind the thread that answers requests', {
+  skip: process.platform !== 'linux' && 'a priority for each thread is a thing of Linux',
+}, async (t) => {
+  const press = createPress({}, tools)
+  t.after(() => press.close())
+  const before = getPriority(0)
+  const document = await reading(press, order('one', api({ '/x': { get: { responses: ok } } })))
+  // The start waits for the first one.
+  assert(priorities().every((priority) => priority === before))
+  await press.publish([{ document, enforced }], settings)
+  await until('one stands behind', () => before >= 5 || priorities().filter((priority) => priority === 5).length === 1)
+  assert.equal(getPriority(0), before)
+})
 
 test('a press prints the same in a thread and in place', async () => {
   const printed: string[] = []
