@@ -191,7 +191,8 @@ class Stage {
     const { quick, say, late, failed, foreign } = this.ground
     say(contenders.map((one) => `${one.case} ${one.name}`).join(', '))
     const ours = () => this.backend.work() + this.taker.work() + ownWork()
-    const few = { rounds: quick ? 3 : 4, seconds: 1, warmUp: 1 }
+    // With everything on it takes 45,000 requests until a request costs what it will.
+    const few = { rounds: quick ? 3 : 4, seconds: 1, warmUp: 1, warmUps: quick ? 3 : 8 }
     return race(contenders, { ...few, say, late, failed, ours, foreign, ...options })
   }
 }
@@ -332,7 +333,7 @@ async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void>
     await big(what, 'sallyport', gateway, (what === 'down' ? '/plain' : '/taker') + path)
     for (const { name, subject } of others) await big(what, name, subject, path)
   }
-  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, warmUp: 1 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, warmUps: 2 })))
   if (stage.wants('slow')) {
     figures.push(await slowReaders('sallyport', gateway, `${gateway.url}/plain/big`, facts))
     for (const { name, subject } of down) figures.push(await slowReaders(name, subject, `${subject.url}/big`, facts))
@@ -401,7 +402,7 @@ async function sockets(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/taker/socket')]
   for (const { name, subject } of await stage.peers(['nginx', 'http-proxy-3'], taker))
     contenders.push(contender(name, subject, '/socket'))
-  figures.push(...(await stage.race(contenders, { rounds: 4, warmUp: 1 })))
+  figures.push(...(await stage.race(contenders, { warmUps: 4 })))
 }
 
 async function latency(stage: Stage, { figures }: Findings): Promise<void> {
@@ -435,7 +436,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/full/json')]
   for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full', 'caddy'], backend))
     contenders.push(contender(name, subject, '/json'))
-  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, warmUp: 1 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2 })))
 }
 
 async function workers(stage: Stage, { figures }: Findings): Promise<void> {

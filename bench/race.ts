@@ -50,8 +50,9 @@ export interface RaceOptions {
   readonly rounds: number
   /** Of each contender in each round. */
   readonly seconds: number
-  /** Of each contender before the first round, several times. */
+  /** Of each contender before the first round, so many times at most. */
   readonly warmUp: number
+  readonly warmUps: number
   readonly say: (line: string) => void
   /** Whether the time for everything is used up: two rounds are played all the same. */
   readonly late: () => boolean
@@ -69,15 +70,13 @@ interface Sample extends Work {
 
 /** Requests before what is hot can have been compiled. */
 const enough = 25_000
-/** A product with everything on takes 45,000 requests, which is eight seconds. */
-const mostWarmUps = 8
 
 /**
  * Everybody works in every round, one after the other, so that whatever else the machine is busy with falls on all.
  * Noise only ever adds to processor time; so the cheaper half of a contender's rounds are its quiet ones.
  */
 export async function race(contenders: readonly Contender[], options: RaceOptions): Promise<readonly Figure[]> {
-  const { rounds, seconds, warmUp, say, failed } = options
+  const { rounds, seconds, say, failed } = options
   const samples = new Map<Contender, Sample[]>(contenders.map((contender) => [contender, []]))
   // Who fails is out; the others are still worth something.
   const attempt = async (contender: Contender, play: () => Promise<unknown>) => {
@@ -89,7 +88,7 @@ export async function race(contenders: readonly Contender[], options: RaceOption
     }
   }
   for (const contender of contenders) {
-    await attempt(contender, () => warm(contender, warmUp))
+    await attempt(contender, () => warm(contender, options))
   }
   for (let round = 0; round < rounds && (round < 2 || !options.late()); round += 1) {
     // Backwards every other time: nobody is always the one who comes after the same other.
@@ -119,17 +118,19 @@ export async function race(contenders: readonly Contender[], options: RaceOption
   })
 }
 
-/** Until it has done enough for optimizing compilers and has stopped becoming cheaper. */
-async function warm({ subject, processes = 1, work }: Contender, seconds: number): Promise<void> {
+/** Until it has become no cheaper twice, and has done enough for optimizing compilers or had the time for it. */
+async function warm({ subject, processes = 1, work }: Contender, { warmUp, warmUps }: RaceOptions): Promise<void> {
   let operations = 0
   let least = Number.POSITIVE_INFINITY
-  for (let settled = false, i = 0; i < mostWarmUps && !(settled && operations >= enough * processes); i += 1) {
+  for (let played = 0, same = 0; played < warmUps; ) {
     const before = subject.work()
-    const done = await work(seconds)
+    const done = await work(warmUp)
     const cost = (subject.work() - before) / done.operations
+    played += 1
     operations += done.operations
-    settled = cost > least * 0.95
+    same = cost > least * 0.95 ? same + 1 : 0
     least = Math.min(least, cost)
+    if (same >= 2 && (played >= 5 || operations >= enough * processes)) return
   }
 }
 
