@@ -270,7 +270,7 @@ async function tokens(stage: Stage, { figures, facts }: Findings): Promise<void>
     name: 'sallyport beside tokens',
   })
   for (const algorithm of wanted) contenders.push(await stranger(stage, gateway, algorithm))
-  figures.push(...(await stage.race(contenders)))
+  figures.push(...(await stage.race(contenders, { warmUps: 5 })))
 }
 
 async function stranger(stage: Stage, gateway: Subject, algorithm: TokenAlgorithm): Promise<Contender> {
@@ -294,7 +294,7 @@ async function sizes(stage: Stage, { figures }: Findings): Promise<void> {
     const gateway = await stage.sallyport(name, definitionOfSize(stage.backend.url, size))
     contenders.push(await stage.asked(name, 'sallyport', gateway, path))
   }
-  figures.push(...(await stage.race(contenders)))
+  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 4 })))
 }
 
 async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void> {
@@ -434,7 +434,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
     },
   })
   const contenders = [contender('sallyport', gateway, '/full/json')]
-  for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full', 'caddy'], backend))
+  for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full'], backend))
     contenders.push(contender(name, subject, '/json'))
   figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2 })))
 }
