@@ -166,9 +166,13 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
   let opening: Promise<OpenProvider> | undefined
   /** A hundred and eighty files: most gateways that name no issuer believe one elsewhere, or nobody. */
   const opened = () => {
-    opening ??= import('./provider.ts').then(({ openProvider }) =>
-      openProvider(parts, { store, accessTokens, addressOf, mountPath, longestToken }),
-    )
+    opening ??= import('./provider.ts')
+      .then(({ openProvider }) => openProvider(parts, { store, accessTokens, addressOf, mountPath, longestToken }))
+      .catch((error: unknown) => {
+        // Who asks next may have more luck.
+        opening = undefined
+        throw error
+      })
     return opening
   }
   const close = async () => {
