@@ -333,7 +333,7 @@ async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void>
     await big(what, 'sallyport', gateway, (what === 'down' ? '/plain' : '/taker') + path)
     for (const { name, subject } of others) await big(what, name, subject, path)
   }
-  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, warmUps: 2 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 2 })))
   if (stage.wants('slow')) {
     figures.push(await slowReaders('sallyport', gateway, `${gateway.url}/plain/big`, facts))
     for (const { name, subject } of down) figures.push(await slowReaders(name, subject, `${subject.url}/big`, facts))
@@ -402,7 +402,7 @@ async function sockets(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/taker/socket')]
   for (const { name, subject } of await stage.peers(['nginx', 'http-proxy-3'], taker))
     contenders.push(contender(name, subject, '/socket'))
-  figures.push(...(await stage.race(contenders, { warmUps: 4 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 3 })))
 }
 
 async function latency(stage: Stage, { figures }: Findings): Promise<void> {
