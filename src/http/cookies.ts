@@ -6,14 +6,11 @@ import type { Fields } from './request-head.ts'
 export function cookies(fields: Fields): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>()
   for (const line of fields.all('cookie')) {
-    for (const pair of line.split(';')) {
-      const equals = pair.indexOf('=')
-      if (equals < 0) continue
-      const name = trim(pair.slice(0, equals))
+    eachPair(line, (name, value) => {
       const values = found.get(name)
-      if (values) values.push(trim(pair.slice(equals + 1)))
-      else found.set(name, [trim(pair.slice(equals + 1))])
-    }
+      if (values) values.push(value)
+      else found.set(name, [value])
+    })
   }
   return found
 }
@@ -24,12 +21,19 @@ export function cookie(fields: Fields, name: string): readonly string[] {
   for (const line of fields.all('cookie')) {
     // Most requests carry none of ours, and then nothing is parsed.
     if (!line.includes(name)) continue
-    for (const pair of line.split(';')) {
-      const equals = pair.indexOf('=')
-      if (equals >= 0 && trim(pair.slice(0, equals)) === name) values.push(trim(pair.slice(equals + 1)))
-    }
+    eachPair(line, (found, value) => {
+      if (found === name) values.push(value)
+    })
   }
   return values
+}
+
+/** The pairs of a Cookie field; what has no "=" is none. */
+function eachPair(line: string, take: (name: string, value: string) => void): void {
+  for (const pair of line.split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals >= 0) take(trim(pair.slice(0, equals)), trim(pair.slice(equals + 1)))
+  }
 }
 
 /** The value of a Cookie field without the named cookies, and the rest byte for byte; empty when nothing is left. */
