@@ -12,15 +12,11 @@ import { readDocsFiles } from '../src/docs/docs-page.ts'
 import { parse } from '../src/openapi/parse.ts'
 import { launchBrowser } from '../test/browser/browser.ts'
 import { serveDocs } from '../test/browser/docs-server.ts'
+import { replaceScripts, swaggerUiAlone } from '../test/browser/swagger-ui-alone.ts'
 import { type Loose, publishAll, service } from '../test/openapi/service.ts'
 import { sharedPath } from '../test/vectors.ts'
 
 const compareToo = process.argv.includes('--compare')
-const swaggerUiAlone = {
-  '**/docs/large-documents.js': 'export const largeDocuments = () => ({})',
-  '**/docs/steady-list.js': 'export const steadyList = () => ({})',
-  '**/docs/steady-examples.js': 'export const steadyExamples = () => ({})',
-}
 
 const read = (name: string, file: string) => {
   const parsed = parse(readFileSync(sharedPath('corpus', file)))
@@ -100,9 +96,7 @@ async function measure(
 ): Promise<{ open: Cost; operation: Cost }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } })
   context.setDefaultTimeout(300_000)
-  for (const [path, body] of alone ? Object.entries(swaggerUiAlone) : []) {
-    await context.route(path, (route) => route.fulfill({ contentType: 'text/javascript', body }))
-  }
+  if (alone) await replaceScripts(context, swaggerUiAlone)
   const page = await context.newPage()
   const busy = await clockOf(page)
   const open = await busy(async () => {

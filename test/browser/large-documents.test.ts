@@ -9,18 +9,12 @@ import { eventually } from '../sallyport.ts'
 import { skipWithoutShared } from '../vectors.ts'
 import { launchBrowser, noTrouble, openDocs, openOperation } from './browser.ts'
 import { serveDocs, type TestServer } from './docs-server.ts'
+import { replaceScripts, swaggerUiAlone, unsteady } from './swagger-ui-alone.ts'
 
 const github = 's30-github-ghes-3-19'
 
 /** Documents of which Swagger UI alone takes ten seconds and more for one operation; bench/page.ts compares them. */
 const slow = new Set([github, 's2-kubernetes', 's31-openai'])
-
-/** What files of src/docs/page do to Swagger UI, undone. */
-const unsteady = {
-  '**/docs/steady-list.js': 'export const steadyList = () => ({})',
-  '**/docs/steady-examples.js': 'export const steadyExamples = () => ({})',
-}
-const swaggerUiAlone = { ...unsteady, '**/docs/large-documents.js': 'export const largeDocuments = () => ({})' }
 
 interface Comparison {
   readonly service: string
@@ -77,9 +71,7 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
   ): Promise<BrowserContext & AsyncDisposable> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 } })
     context.setDefaultTimeout(60_000)
-    for (const [path, body] of Object.entries(replaced)) {
-      await context.route(path, (route) => route.fulfill({ contentType: 'text/javascript', body }))
-    }
+    await replaceScripts(context, replaced)
     return Object.assign(context, { [Symbol.asyncDispose]: () => context.close() })
   }
 
