@@ -103,10 +103,7 @@ export class Listener {
     }).catch((cause: NodeJS.ErrnoException) => {
       throw new CannotListen(explain(cause, host, port, variable), { cause })
     })
-    const possible = connectionsPossible()
-    if (possible < limits.connections)
-      log.warn({ possible, wanted: limits.connections }, 'the system allows too few open files for so many connections')
-    return new Listener(server, Math.min(limits.connections, possible), log)
+    return new Listener(server, Math.min(limits.connections, connectionsPossible()), log)
   }
 
   get port(): number {
@@ -121,6 +118,11 @@ export class Listener {
 
   get connections(): number {
     return this.#connections
+  }
+
+  /** How many there may be: what is configured, or what the system has open files for. */
+  get mostConnections(): number {
+    return this.#most
   }
 
   /**
@@ -204,6 +206,11 @@ const roomToTell = (most: number) => Math.max(8, Math.ceil(most / 8))
 const otherFiles = 64
 
 /** A request takes two connections: the client's and the service's. Only Linux says how many open files it allows. */
+/** The open files that so many connections need: each is one, and the request on it one more, to its service. */
+export function filesFor(connections: number): number {
+  return connections * 2 + otherFiles
+}
+
 function connectionsPossible(): number {
   try {
     const files = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]

@@ -65,3 +65,29 @@ export function port() {
       .refine((value) => value <= 65_535, range),
   ])
 }
+
+const types: Readonly<Record<string, string>> = {
+  array: 'a list [ … ]',
+  object: 'an object { … }',
+  record: 'an object { … }',
+  string: 'a string',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  null: 'null',
+}
+
+/** What zod says of a value, in our words. It leaves the value out: whether one was there is known by its own text alone. */
+export function plainly(issue: z.core.$ZodIssue): string {
+  const { code, message } = issue
+  if (code === 'unrecognized_keys') {
+    const names = issue.keys.map((key) => `"${key}"`)
+    return names.length === 1 ? `${names[0]} is not a key here` : `${names.join(', ')} are not keys here`
+  }
+  const plain = message.replace(/^(?:Invalid input|Too small|Too big): /, '')
+  if (code !== 'invalid_type') return plain
+  const [, expected, received] = /^expected (\w+), received (\w+)$/.exec(plain) ?? []
+  if (!expected || !received) return plain
+  if (received === 'undefined') return 'this key is missing'
+  return `${types[expected] ?? expected} belongs here, not ${types[received] ?? received}`
+}

@@ -4,17 +4,13 @@ import type { Live } from '../gateway/live.ts'
 import { Problem } from '../http/problem.ts'
 import type { Finding } from '../openapi/document.ts'
 import type { Linter } from '../openapi/linter.ts'
-
-export interface LintCounts {
-  readonly errors: number
-  readonly warnings: number
-}
+import { countsOf, type FindingCounts } from '../openapi/report.ts'
 
 /** What was found in a text, as long as the service has that text. */
 interface Linted {
   readonly bytes: Uint8Array
   readonly findings: Promise<readonly Finding[]>
-  counts?: LintCounts
+  counts?: FindingCounts
 }
 
 /**
@@ -24,7 +20,7 @@ interface Linted {
 export function lintEndpoints(
   router: Router,
   { live, linter }: { readonly live: Live<Gateway>; readonly linter: Linter },
-): (service: string) => LintCounts | undefined {
+): (service: string) => FindingCounts | undefined {
   const known = new Map<string, Linted>()
   router.get('/services/:name/lint', async (ctx) => {
     const name = ctx.params['name']!
@@ -51,9 +47,4 @@ export function lintEndpoints(
     const linted = known.get(name)
     return linted && linted.bytes === live.current.documents.text(name)?.bytes ? linted.counts : undefined
   }
-}
-
-function countsOf(findings: readonly Finding[]): LintCounts {
-  const count = (severity: Finding['severity']) => findings.filter((finding) => finding.severity === severity).length
-  return { errors: count('error'), warnings: count('warning') }
 }

@@ -3,6 +3,7 @@ import type { Context } from 'koa'
 import type { z } from 'zod'
 import { expectsContinue } from '../http/expectation.ts'
 import { Problem } from '../http/problem.ts'
+import { plainly } from '../values.ts'
 
 /** Bytes; a token and its request fit several times. */
 const longestBody = 65_536
@@ -21,7 +22,7 @@ export async function readJson<Schema extends z.ZodType>(ctx: Context, schema: S
   }
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
-  const mistakes = parsed.error.issues.map(({ path, message }) => ({ pointer: pointerOf(path), message }))
+  const mistakes = parsed.error.issues.map((issue) => ({ pointer: pointerOf(issue.path), message: plainly(issue) }))
   throw new Problem('bad-request', mistakes.map(({ pointer, message }) => `${pointer || '/'}: ${message}`).join('; '), {
     members: { mistakes },
   })

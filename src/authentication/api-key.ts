@@ -56,7 +56,11 @@ export function createApiKeyAuthenticator({ scheme, location, rings, revoked, no
     return bound
   }
 
-  function judge(holder: KeyHolder, head: RequestHead, credential: string): Authentication | Promise<Authentication> {
+  function judge(
+    { holder, used }: KnownKey,
+    head: RequestHead,
+    credential: string,
+  ): Authentication | Promise<Authentication> {
     const seconds = now() / 1000
     if (holder.expires !== undefined && seconds >= holder.expires)
       return rejected('expired', 'The API key has expired.')
@@ -66,11 +70,13 @@ export function createApiKeyAuthenticator({ scheme, location, rings, revoked, no
     if (networks && !networks.check(head.client.address, familyOf(head.client.address)))
       return rejected('address', 'The API key may not be used from this address.')
 
-    const accepted: Authentication = { outcome: 'accepted', caller, credential }
+    const conclude = (isRevoked: boolean): Authentication => {
+      if (isRevoked) return rejected('revoked', invalid)
+      used?.()
+      return { outcome: 'accepted', caller, credential }
+    }
     const verdict = revoked?.(caller) ?? false
-    if (verdict === false) return accepted
-    if (verdict === true) return rejected('revoked', invalid)
-    return verdict.then((isRevoked) => (isRevoked ? rejected('revoked', invalid) : accepted))
+    return verdict instanceof Promise ? verdict.then(conclude) : conclude(verdict)
   }
 
   return {
@@ -88,7 +94,7 @@ export function createApiKeyAuthenticator({ scheme, location, rings, revoked, no
 
       const { text } = found
       const conclude = (verdict: KeyVerdict) =>
-        verdict.outcome === 'known' ? judge(verdict.holder, head, text) : rejected(verdict.reason, invalid)
+        verdict.outcome === 'known' ? judge(verdict, head, text) : rejected(verdict.reason, invalid)
       const verdict = lookUp(text)
       if (verdict instanceof Promise) return verdict.then(conclude).catch(unavailable)
       const authentication = conclude(verdict)
@@ -96,6 +102,8 @@ export function createApiKeyAuthenticator({ scheme, location, rings, revoked, no
     },
   }
 }
+
+type KnownKey = KeyVerdict & { readonly outcome: 'known' }
 
 const invalid = 'The API key is not valid.'
 

@@ -272,9 +272,15 @@ function explanationOf(
 
 function textOfFailure(checked: Checked, concluded: Authentication): string {
   const detail = concluded.outcome === 'rejected' ? concluded.problem.detail : ''
+  if (checked.outcome === 'unavailable') return [detail, causeOf(checked.problem)].filter(Boolean).join(' ')
   if (checked.outcome !== 'refused') return detail
   const { claim, found } = checked
   return [detail, claim && `Claim: ${claim}.`, found && `Found: ${found}.`].filter(Boolean).join(' ')
+}
+
+/** Where it was asked and what came of it, for operators. */
+function causeOf({ cause }: Problem): string | undefined {
+  return cause instanceof Error ? `(${cause.message})` : undefined
 }
 
 /** RFC 6750 §2.1. */

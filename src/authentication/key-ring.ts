@@ -21,7 +21,8 @@ export interface KeyHolder {
 }
 
 export type KeyVerdict =
-  | { readonly outcome: 'known'; readonly holder: KeyHolder }
+  /** `used` is called for each call that the key lets in; one that comes from a wrong network does not use it. */
+  | { readonly outcome: 'known'; readonly holder: KeyHolder; readonly used?: () => void }
   /** `reason` names the first check that failed: `malformed`, `checksum`, `unknown`, `secret`, `revoked`. */
   | { readonly outcome: 'refused'; readonly reason: string }
 

@@ -183,7 +183,7 @@ export function createKeyStore(
     if (!form.test(text)) return malformed
     const id = text.slice(idAt, idAt + idLength)
     const candidate = known.get(id)
-    if (candidate && isFresh(candidate.since) && secret) return judge(candidate, id, text, secret)
+    if (candidate && isFresh(candidate.since) && secret) return judge(candidate, text, secret)
     if (!hasChecksum(text)) return checksumWrong
     const stranger = strangers.get(id)
     if (stranger !== undefined && isFresh(stranger)) return unknown
@@ -192,18 +192,17 @@ export function createKeyStore(
 
   async function findLater(id: string, text: string): Promise<KeyVerdict> {
     const candidate = await load(id)
-    return candidate ? judge(candidate, id, text, await ensurePepper()) : unknown
+    return candidate ? judge(candidate, text, await ensurePepper()) : unknown
   }
 
   /** Whether the text is the key of this id; only the holder of the secret learns that it is revoked. */
-  function judge(candidate: Known, id: string, text: string, key: KeyObject): KeyVerdict {
+  function judge(candidate: Known, text: string, key: KeyObject): KeyVerdict {
     const digest = hash('sha256', text, 'buffer')
     if (candidate.passed === undefined || !timingSafeEqual(digest, candidate.passed)) {
       if (!hasChecksum(text)) return checksumWrong
       if (!timingSafeEqual(macOf(text, key), candidate.hash)) return secretWrong
       candidate.passed = digest
     }
-    if (candidate.verdict.outcome === 'known') touch(id, candidate.verdict.holder)
     return candidate.verdict
   }
 
@@ -227,7 +226,7 @@ export function createKeyStore(
     }
     const stored = entry.value as unknown as Stored
     const verdict: KeyVerdict =
-      stored.revoked === undefined ? { outcome: 'known', holder: holderOf(stored) } : revokedKey
+      stored.revoked === undefined ? { outcome: 'known', holder: holderOf(stored), used: () => touch(id) } : revokedKey
     const candidate: Known = { verdict, hash: Buffer.from(stored.hash, 'hex'), since }
     if (epoch === before) known.set(id, candidate)
     return candidate
@@ -244,9 +243,8 @@ export function createKeyStore(
     return secret
   }
 
-  function touch(id: string, { notBefore, expires }: KeyHolder): void {
+  function touch(id: string): void {
     const seconds = Math.floor(now() / 1000)
-    if (seconds < (notBefore ?? 0) || seconds >= (expires ?? Number.POSITIVE_INFINITY)) return
     if (used.size >= capacity && !used.has(id)) return
     used.set(id, seconds)
     flushing ??= setTimeout(flush, flushEvery).unref()

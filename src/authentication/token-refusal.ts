@@ -98,5 +98,8 @@ export const tokenRefusals = {
     true,
   ),
   inactive: invalid('signature', 'The issuer says that the token is not active.', true),
-  revoked: invalid('revocation', 'The token has been revoked, or is not on record as issued.'),
+  revoked: invalid(
+    'revocation',
+    'The token has been revoked, is not on record as issued, or its subject is not active.',
+  ),
 } as const satisfies Record<TokenReason, RefusalDefinition>

@@ -6,6 +6,7 @@ import { documentOf } from '../gateway/documents.ts'
 import { withoutSecrets } from '../http/query.ts'
 import type { Finding } from '../openapi/document.ts'
 import { lint } from '../openapi/lint.ts'
+import { countsOf } from '../openapi/report.ts'
 import { silent } from '../telemetry/log.ts'
 import { assemble } from './assemble.ts'
 import { type Command, type CommonOptions, type ExitCode, type Terminal, UsageError } from './command.ts'
@@ -111,7 +112,7 @@ async function lintDocuments(names: readonly string[], options: CommonOptions, t
       linted.push({ service: name, from: withoutSecrets(from), findings: inOrder([...absent, ...findings]) })
     }
     terminal.out(options.json ? JSON.stringify({ documents: linted }) : formatLinted(linted))
-    return linted.some(({ findings }) => findings.some(({ severity }) => severity === 'error')) ? 1 : 0
+    return linted.some(({ findings }) => countsOf(findings).errors > 0) ? 1 : 0
   } finally {
     await assembly.close()
   }
@@ -127,9 +128,8 @@ function inOrder(findings: readonly Finding[]): readonly Finding[] {
 
 function formatLinted(linted: readonly Linted[]): string {
   const lines = linted.flatMap(({ from, findings }) => findings.map((finding) => formatFinding(finding, from)))
-  const count = (severity: Finding['severity']) =>
-    linted.flatMap(({ findings }) => findings).filter((finding) => finding.severity === severity).length
-  const total = `${linted.length} ${linted.length === 1 ? 'document' : 'documents'}: ${count('error')} errors, ${count('warning')} warnings`
+  const { errors, warnings } = countsOf(linted.flatMap(({ findings }) => findings))
+  const total = `${linted.length} ${linted.length === 1 ? 'document' : 'documents'}: ${errors} errors, ${warnings} warnings`
   return [...lines, total].join('\n')
 }
 

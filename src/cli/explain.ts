@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { loadDefinition } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
 import { type Inquiry, inquiry } from '../gateway/explain.ts'
+import { plainly } from '../values.ts'
 import { type Command, parseOptions, UsageError } from './command.ts'
 import { formatExplanation } from './format-explanation.ts'
 import { look } from './look.ts'
@@ -46,6 +47,8 @@ async function readInquiry(words: readonly string[]): Promise<Inquiry> {
   if (first === undefined || rest.length > 0)
     throw new UsageError('explain needs a request: a method and a path, such as GET /orders/1')
   const [method, path] = second === undefined ? ['GET', first] : [first.toUpperCase(), second]
+  if (!path.startsWith('/') && !/^https?:\/\//i.test(path))
+    throw new UsageError(`"${path}" is no path: it starts with a slash, as in ${method} /orders/1`)
   if (values.token !== undefined && values.claims !== undefined)
     throw new UsageError('--token is a caller and --claims is one; take either')
 
@@ -68,7 +71,7 @@ async function readInquiry(words: readonly string[]): Promise<Inquiry> {
     ...(values.address !== undefined && { address: values.address }),
   })
   if (parsed.success) return parsed.data
-  throw new UsageError(parsed.error.issues.map(({ path, message }) => `${path.join(' ')}: ${message}`).join('; '))
+  throw new UsageError(parsed.error.issues.map((issue) => `${issue.path.join(' ')}: ${plainly(issue)}`).join('; '))
 }
 
 /** What stands in a file, or the value itself. */

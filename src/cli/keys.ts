@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { keyRequest, overlap } from '../authentication/key-request.ts'
 import { createKeyStore, type KeyInfo, type KeyStore } from '../authentication/key-store.ts'
 import type { Definition } from '../config/schema.ts'
+import { plainly } from '../values.ts'
 import { type Command, type CommonOptions, type ExitCode, parseOptions, type Terminal, UsageError } from './command.ts'
 import { tableOf, timeOf } from './table.ts'
 import { withStore } from './with-store.ts'
@@ -167,7 +168,7 @@ function read<Schema extends z.ZodType>(schema: Schema, value: unknown): z.outpu
   if (parsed.success) return parsed.data
   throw new UsageError(
     parsed.error.issues
-      .map(({ path, message }) => `${path.length > 0 ? `--${path[0]?.toString()}: ` : ''}${message}`)
+      .map((issue) => `${issue.path.length > 0 ? `--${issue.path[0]?.toString()}: ` : ''}${plainly(issue)}`)
       .join('; '),
   )
 }

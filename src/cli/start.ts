@@ -11,7 +11,7 @@ import { createDecisions } from '../gateway/decisions.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Live } from '../gateway/live.ts'
 import { createLinter } from '../openapi/linter.ts'
-import { Listener } from '../server.ts'
+import { filesFor, Listener } from '../server.ts'
 import { CannotShare, StoreUnavailable } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
@@ -72,6 +72,13 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     }
     const front = await Listener.listen({ ...listen, variable: 'PORT', upgrades: true, limits, log })
     opened.push(() => front.close(shutdown))
+    const [possible, wanted] = [front.mostConnections, limits.connections]
+    if (possible < wanted) {
+      log.warn(
+        { possible, wanted },
+        `the system allows too few open files for so many connections: raise the limit to ${filesFor(wanted)} (ulimit -Hn), or lower gateway.limits.connections`,
+      )
+    }
     const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', upgrades: false, limits, log })
     opened.push(() => back.close(500))
 
@@ -160,7 +167,7 @@ async function patiently<T>(log: Log, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
-      if (!(error instanceof StoreUnavailable) || attempt === 3) throw error
+      if (!(error instanceof StoreUnavailable) || error.lasting || attempt === 3) throw error
       log.warn({ err: error, attempt }, 'the store did not answer at the start; trying again')
       await new Promise((resolve) => setTimeout(resolve, 300))
     }

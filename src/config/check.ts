@@ -105,6 +105,7 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
       }
     }
     const service = parts.service.safeParse(raw)
+    checkPolicies(service.success ? service.data : readPolicies(raw), path, compile, complain)
     if (!service.success) continue
     checkPath(service.data, [...path, 'path'], taken, complain)
     checkTargets(service.data, path, value, complain)
@@ -117,7 +118,6 @@ export function check(value: unknown, whole: Definition | undefined, complain: C
       complain,
     )
     checkShadow(service.data, value['security'], path, complain)
-    checkPolicies(service.data, path, compile, complain)
   }
   checkCompositions(value['compositions'], names, taken, complain)
   if (whole) checkAddresses(whole, complain)
@@ -429,7 +429,7 @@ export function splitMatch(match: string): { readonly method: string; readonly t
 }
 
 /** Expressions are compiled here for their mistakes alone; the routes compile them again with what they share. */
-function checkPolicies(service: ServiceDefinition, path: Path, compile: Policies['compile'], complain: Complain): void {
+function checkPolicies({ allow, routes }: Policed, path: Path, compile: Policies['compile'], complain: Complain): void {
   const attempt = (allow: ServiceDefinition['allow'], at: Path, params: readonly string[] | undefined) => {
     try {
       compile(allow, params && { params })
@@ -438,9 +438,29 @@ function checkPolicies(service: ServiceDefinition, path: Path, compile: Policies
       for (const { pointer, message } of error.mistakes) complain([...at, ...fromPointer(pointer)], message)
     }
   }
-  attempt(service.allow, [...path, 'allow'], undefined)
-  for (const [index, { match, allow }] of service.routes.entries()) {
+  attempt(allow, [...path, 'allow'], undefined)
+  for (const [index, { match, allow }] of routes.entries()) {
     attempt(allow, [...path, 'routes', index, 'allow'], parameterNames(splitMatch(match).template))
+  }
+}
+
+/** What the policies of a service need of it. */
+interface Policed {
+  readonly allow?: ServiceDefinition['allow']
+  readonly routes: readonly { readonly match: string; readonly allow?: ServiceDefinition['allow'] }[]
+}
+
+/** The policies of a service that has mistakes elsewhere, as far as each can be read for itself. */
+function readPolicies(raw: Readonly<Record<string, unknown>>): Policed {
+  const read = (allow: unknown) => ({ allow: parts.allow.optional().safeParse(allow).data })
+  const routes = Array.isArray(raw['routes']) ? raw['routes'] : []
+  return {
+    ...read(raw['allow']),
+    routes: routes.map((route: unknown) =>
+      isObject(route) && typeof route['match'] === 'string' && parts.match.safeParse(route['match']).success
+        ? { match: route['match'], ...read(route['allow']) }
+        : { match: '/' },
+    ),
   }
 }
 

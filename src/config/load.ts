@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
+import { plainly } from '../values.ts'
 import { check } from './check.ts'
 import { expandEnvironment } from './environment.ts'
 import { type Definition, definition } from './schema.ts'
@@ -157,14 +158,11 @@ function describe(issue: z.core.$ZodIssue, base: Path, complain: (path: Path, me
       else complain(path, issue.message)
       return
     }
-    case 'invalid_type':
-      complain(path, wrongType(issue.message))
-      return
     case 'invalid_key':
       for (const inner of issue.issues) complain(path, inner.message)
       return
     default:
-      complain(path, plain(issue.message))
+      complain(path, plainly(issue))
   }
 }
 
@@ -176,29 +174,6 @@ function isOtherType(issues: readonly z.core.$ZodIssue[]): boolean {
 /** How deep into the value a branch of a union came before it failed. */
 function reach(issues: readonly z.core.$ZodIssue[]): number {
   return Math.max(0, ...issues.map(({ path, code }) => path.length + (code === 'unrecognized_keys' ? 1 : 0)))
-}
-
-const types: Readonly<Record<string, string>> = {
-  array: 'a list [ … ]',
-  object: 'an object { … }',
-  record: 'an object { … }',
-  string: 'a string',
-  number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
-  null: 'null',
-}
-
-/** Zod leaves the value out of what it reports: whether one was there is known by its own text alone. */
-function wrongType(message: string): string {
-  const [, expected, received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(message) ?? []
-  if (!expected || !received) return plain(message)
-  if (received === 'undefined') return 'this key is missing'
-  return `${types[expected] ?? expected} belongs here, not ${types[received] ?? received}`
-}
-
-function plain(message: string): string {
-  return message.replace(/^Invalid input: /, '').replace(/^Too small: /, '')
 }
 
 function unknownKey(key: string, parent: Path): string {

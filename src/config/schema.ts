@@ -492,7 +492,15 @@ export type SecuritySchemeDefinition = z.output<typeof securityScheme>
 export type IssuerDefinition = Definition['issuers'][string]
 
 /** The parts that can be read on their own when another part is broken. */
-export const parts = { composition, service, securityScheme, issuer: oneOf(issuers), security }
+export const parts = {
+  allow,
+  match: routeMatch,
+  composition,
+  service,
+  securityScheme,
+  issuer: oneOf(issuers),
+  security,
+}
 
 /** JSON Schema 2020-12 of the file as an operator writes it. */
 export function jsonSchema(): Record<string, unknown> {

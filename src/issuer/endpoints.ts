@@ -1,4 +1,4 @@
-import type { Context, Middleware } from 'koa'
+import type { Context } from 'koa'
 import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider'
 import { Problem } from '../http/problem.ts'
 import { StoreUnavailable } from '../store/store.ts'
@@ -7,7 +7,7 @@ import type { IssuerParts } from './configuration.ts'
 import { readForm, replayForm } from './form.ts'
 import type { Login } from './login.ts'
 import { allowForms, guardFields, stylePath } from './pages.ts'
-import { createIssuerPaths, loginPath, routes } from './routes.ts'
+import { loginPath, routes } from './routes.ts'
 import { docsClientId } from './settings.ts'
 import { style } from './style.ts'
 
@@ -46,19 +46,18 @@ export interface EndpointParts {
   settled(ctx: Context): Promise<void>
 }
 
-/** The issuer's endpoints as one middleware; everything else passes. */
+/** Answers at a path of the issuer's own, as `createIssuerPaths` gives it. */
+export type Endpoints = (ctx: Context, path: string) => Promise<void>
+
 export function createEndpoints(
   { issuer, publicUrl, pages, scopes, clients, denylist }: IssuerParts,
   { run, provider, login, accessTokens, settled }: EndpointParts,
-): Middleware {
+): Endpoints {
   const base = new URL(issuer).pathname
   const { protocol, host, origin } = new URL(publicUrl)
-  const issuerPath = createIssuerPaths(issuer)
   const isPublic = (clientId: string) => clientId === docsClientId || clients.get(clientId)?.secret === undefined
 
-  return async function issuerEndpoints(ctx, next) {
-    const path = issuerPath(ctx.path)
-    if (path === undefined) return next()
+  return async function answerAt(ctx, path) {
     const below = path.slice(base.length)
     const endpoint = nameOf(below)
     const methods = endpoints[endpoint]

@@ -196,9 +196,10 @@ export async function createIssuer(settings: EmbeddedSettings, tools: IssuerTool
     audience: parts.audience,
     algorithms: settings.algorithm === 'RS256' ? ['RS256', 'ES256'] : ['ES256', 'RS256'],
     async endpoints(ctx, next) {
-      if (issuerPath(ctx.path) === undefined) return next()
+      const path = issuerPath(ctx.path)
+      if (path === undefined) return next()
       const { endpoints } = await opened()
-      return endpoints(ctx, next)
+      return endpoints(ctx, path)
     },
     keySource: { keys: () => keys.keys(), onChange: (listener) => keys.onChange(listener) },
     metadata: {

@@ -6,7 +6,7 @@ import type { AccessTokens } from './access-tokens.ts'
 import { createAdapters, successorsBy } from './adapter.ts'
 import { countAttempts } from './attempts.ts'
 import { configurationOf, type IssuerParts } from './configuration.ts'
-import { createEndpoints } from './endpoints.ts'
+import { createEndpoints, type Endpoints } from './endpoints.ts'
 import { registerPassword } from './grants/password.ts'
 import { registerTokenExchange } from './grants/token-exchange.ts'
 import { createLogin } from './login.ts'
@@ -26,8 +26,7 @@ export interface ProviderTools {
 }
 
 export interface OpenProvider {
-  /** The issuer's endpoints; everything else passes. */
-  readonly endpoints: Middleware
+  readonly endpoints: Endpoints
   close(): void
 }
 

@@ -4,41 +4,42 @@ import { readFile } from 'node:fs/promises'
 import { type ParseError, parse } from 'jsonc-parser'
 import { z } from 'zod'
 import type { Tools } from '../tools.ts'
+import { plainly } from '../values.ts'
 import { bytesOf, hashPassword, parsePasswordHash, verifyPassword } from './password.ts'
 
 const name = z.string().min(1, 'must not be empty').max(256, 'is longer than 256 characters')
 const names = z.array(name).default([])
 
-const user = z
-  .strictObject({
-    username: name.describe('What the user types to sign in.'),
-    password: z
-      .string()
-      .min(1, 'must not be empty')
-      .optional()
-      .describe('In the clear, for demonstrations on this machine only. `sallyport users hash` makes a passwordHash.'),
-    passwordHash: z
-      .string()
-      .refine(
-        (text) => parsePasswordHash(text) !== undefined,
-        'is not an argon2id hash of at most 256 MiB; `sallyport users hash` makes one',
-      )
-      .optional()
-      .describe('argon2id in the PHC string format, as `sallyport users hash` prints it.'),
-    subject: name
-      .optional()
-      .describe('`sub` of the tokens; must never change or be given to another. Default: username.'),
-    name: name.optional(),
-    email: z.email('is not an email address').optional(),
-    organization: name.optional(),
-    roles: names,
-    permissions: names,
-    active: z.boolean().default(true).describe('false locks the user out within a second, tokens included.'),
-  })
+const record = z.strictObject({
+  username: name.describe('What the user types to sign in.'),
+  password: z
+    .string()
+    .min(1, 'must not be empty')
+    .optional()
+    .describe('In the clear, for demonstrations on this machine only. `sallyport users hash` makes a passwordHash.'),
+  passwordHash: z
+    .string()
+    .refine(
+      (text) => parsePasswordHash(text) !== undefined,
+      'is not an argon2id hash of at most 256 MiB; `sallyport users hash` makes one',
+    )
+    .optional()
+    .describe('argon2id in the PHC string format, as `sallyport users hash` prints it.'),
+  subject: name
+    .optional()
+    .describe('`sub` of the tokens; must never change or be given to another. Default: username.'),
+  name: name.optional(),
+  email: z.email('is not an email address').optional(),
+  organization: name.optional(),
+  roles: names,
+  permissions: names,
+  active: z.boolean().default(true).describe('false locks the user out within a second, tokens included.'),
+})
+const user = record
   .refine(({ password, passwordHash }) => (password === undefined) !== (passwordHash === undefined), {
     error: 'needs either passwordHash, or password for demonstrations',
   })
-  .transform((record) => ({ ...record, subject: record.subject ?? record.username }))
+  .transform((one) => ({ ...one, subject: one.subject ?? one.username }))
 
 /** The users file, as an operator writes it. */
 export const usersFile = z
@@ -191,7 +192,7 @@ async function readUsers(path: string, { allowPlainPasswords, reserved }: UsersO
     throw new InvalidUsers(path, [`is not JSON: line ${before.length}, column ${before.at(-1)!.length + 1}`])
   }
   const parsed = usersFile.safeParse(value)
-  const mistakes = parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `/${path.join('/')} ${message}`)
+  const mistakes = parsed.success ? [] : parsed.error.issues.map((issue) => `/${issue.path.join('/')} ${told(issue)}`)
   for (const [index, record] of (parsed.data ?? []).entries()) {
     if (record.password !== undefined && !allowPlainPasswords) {
       mistakes.push(
@@ -202,6 +203,11 @@ async function readUsers(path: string, { allowPlainPasswords, reserved }: UsersO
   }
   if (mistakes.length > 0) throw new InvalidUsers(path, mistakes)
   return parsed.data!
+}
+
+function told(issue: z.core.$ZodIssue): string {
+  const plain = plainly(issue)
+  return issue.code === 'unrecognized_keys' ? `${plain}; the keys are ${Object.keys(record.shape).join(', ')}` : plain
 }
 
 function equal(one: string, other: string): boolean {

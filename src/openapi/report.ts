@@ -44,3 +44,13 @@ function inOneLine(message: string): string {
   const line = message.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
   return line.length > 500 ? `${line.slice(0, 499)}…` : line
 }
+
+export interface FindingCounts {
+  readonly errors: number
+  readonly warnings: number
+}
+
+export function countsOf(findings: readonly Finding[]): FindingCounts {
+  const count = (severity: Finding['severity']) => findings.filter((finding) => finding.severity === severity).length
+  return { errors: count('error'), warnings: count('warning') }
+}

@@ -3,6 +3,7 @@ import { isIP, type LookupFunction } from 'node:net'
 import { isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip, gzip, type ZlibOptions } from 'node:zlib'
+import { withoutSecrets } from '../http/query.ts'
 import type { Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 import { type Fetched, fetchDocument } from './fetch.ts'
@@ -104,6 +105,7 @@ type Got = Fetched | { readonly outcome: 'fetched'; readonly bytes: Buffer; read
 export function createSource<Document>(settings: SourceSettings, tools: SourceTools<Document>): Source<Document> {
   const { service, location } = settings
   const place = placeOf(location)
+  const from = location.type === 'target' ? location.urls.map(withoutSecrets).join(' ') : withoutSecrets(place)
   const trusted = new Set([...(settings.trusted ?? []), ...namedHosts(location)])
   const file = location.type === 'file' ? location.file : undefined
   const interval = settings.interval ?? (file === undefined ? defaults.url : defaults.file)
@@ -230,7 +232,7 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
     longestPause = down ? patience.down : patience.other
     if (state.status === 'fresh') {
       tools.log.warn(
-        { service, detail },
+        { service, from, detail },
         'the OpenAPI document of a service cannot be read; the last good copy is used',
       )
       change({ status: 'stale', document: state.document, since: state.at, reason })
@@ -241,7 +243,10 @@ export function createSource<Document>(settings: SourceSettings, tools: SourceTo
       if (closing.signal.aborted) return
       if (kept) change({ status: 'stale', document: kept.document, since: kept.at, reason })
       else if (state.reason !== reason) {
-        tools.log.warn({ service, detail }, 'the OpenAPI document of a service cannot be read')
+        tools.log.warn(
+          { service, from, detail },
+          'the OpenAPI document of a service cannot be read; "openapi" of the service says where it is, false that there is none',
+        )
         change({ status: 'absent', reason })
       }
     }

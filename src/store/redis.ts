@@ -38,7 +38,16 @@ export function connectRedisStore(url: string, prefix: string, { now, log }: Too
   let subscriber: Redis | undefined
   let pulse: NodeJS.Timeout | undefined
   let closed = false
+  const address = new URL(url).host
+  /** Why there is no connection for commands. */
+  let broken: string | undefined
   report(client)
+  client.on('error', (error) => {
+    broken = reasonOf(error)
+  })
+  client.on('ready', () => {
+    broken = undefined
+  })
   client.once('ready', () => {
     patientUntil = 0
   })
@@ -53,11 +62,11 @@ export function connectRedisStore(url: string, prefix: string, { now, log }: Too
   function report(connection: Redis): void {
     let lost = false
     connection.on('error', (error) => {
-      if (!lost && !closed) log.warn({ err: error }, 'Redis cannot be reached; trying again')
+      if (!lost && !closed) log.warn({ err: error, address }, 'Redis cannot be reached; trying again')
       lost = true
     })
     connection.on('ready', () => {
-      if (lost) log.info({}, 'Redis is reached again')
+      if (lost) log.info({ address }, 'Redis is reached again')
       lost = false
     })
   }
@@ -73,7 +82,7 @@ export function connectRedisStore(url: string, prefix: string, { now, log }: Too
       try {
         return await Promise.race([whenReady(client, wait).then(operation), late])
       } catch (cause) {
-        throw new StoreUnavailable(`Redis: ${(cause as Error).message}`, { cause })
+        throw new StoreUnavailable(`Redis at ${address}: ${broken ?? (cause as Error).message}`, { cause })
       } finally {
         clearTimeout(timer)
       }
@@ -227,4 +236,9 @@ function entryOf<T extends Json>(
     ...(expiresAt !== undefined && { expiresAt }),
     ...(group && { group }),
   }
+}
+
+/** Of a name with several addresses Node says one thing for all of them, and nothing in words. */
+function reasonOf({ message, code }: Error & { readonly code?: string }): string {
+  return message || code || 'the connection failed'
 }

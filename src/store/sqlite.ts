@@ -61,6 +61,7 @@ const pollEvery = 250
 /** Seconds a message stays in the file for processes that were held up. */
 const messageLife = 60
 
+/** What SQLite says, by its primary result code. */
 const unavailable: Readonly<Record<number, string>> = {
   5: 'is locked by another process',
   6: 'is locked by another process',
@@ -71,6 +72,9 @@ const unavailable: Readonly<Record<number, string>> = {
   14: 'cannot be opened',
   26: 'is not a SQLite database; name another path, or move it away',
 }
+
+/** Of those, what another try finds as it was. */
+const lasting: ReadonlySet<number> = new Set([8, 11, 14, 26])
 
 interface Row {
   readonly key: string
@@ -275,14 +279,18 @@ function open(path: string): sqlite.DatabaseSync {
     // Ahead of SQLite, which would make the file readable for everybody; the files beside it follow its mode.
     closeSync(openSync(path, existsSync(path) ? 'r+' : 'a', 0o600))
   } catch (cause) {
-    throw new StoreUnavailable(`the store file ${path} cannot be opened: ${(cause as Error).message}`, { cause })
+    throw new StoreUnavailable(`the store file ${path} cannot be opened: ${(cause as Error).message}`, {
+      cause,
+      lasting: true,
+    })
   }
   let database: sqlite.DatabaseSync | undefined
   try {
     database = new Database(path, { timeout: openTimeout })
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
     const [damage] = Object.values(database.prepare('PRAGMA quick_check(1)').get() ?? {})
-    if (damage !== 'ok') throw new StoreUnavailable(`the store file ${path} ${unavailable[11]} (${damage})`)
+    if (damage !== 'ok')
+      throw new StoreUnavailable(`the store file ${path} ${unavailable[11]} (${damage})`, { lasting: true })
     database.exec('BEGIN IMMEDIATE')
     migrate(path, database)
     database.exec(`COMMIT; PRAGMA busy_timeout = ${busyTimeout}`)
@@ -299,12 +307,15 @@ function migrate(path: string, database: sqlite.DatabaseSync): void {
   const { tables } = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
   if (owner === 0 && tables === 0) database.exec(schema)
   else if (owner !== applicationId) {
-    throw new StoreUnavailable(`the file ${path} is the database of another program; name another path for the store`)
+    throw new StoreUnavailable(`the file ${path} is the database of another program; name another path for the store`, {
+      lasting: true,
+    })
   }
   const version = pragma(database, 'user_version')
   if (version === schemaVersion) return
   throw new StoreUnavailable(
     `the store file ${path} was written by a newer Sallyport: it has version ${version}, and this one reads up to ${schemaVersion}`,
+    { lasting: true },
   )
 }
 
@@ -319,6 +330,7 @@ function asUnavailable(path: string, error: unknown): unknown {
     return new StoreUnavailable(`the store file ${path} is closed already`, { cause: error })
   if (code !== 'ERR_SQLITE_ERROR') return error
   // Extended result codes keep the primary one in their low byte.
-  const reason = unavailable[(errcode ?? 0) & 0xff] ?? `cannot be used: ${error.message}`
-  return new StoreUnavailable(`the store file ${path} ${reason}`, { cause: error })
+  const primary = (errcode ?? 0) & 0xff
+  const reason = unavailable[primary] ?? `cannot be used: ${error.message}`
+  return new StoreUnavailable(`the store file ${path} ${reason}`, { cause: error, lasting: lasting.has(primary) })
 }

@@ -55,9 +55,13 @@ export interface WriteOptions {
 
 /** The store did not answer in time or at all. `cause` says why, for the log. */
 export class StoreUnavailable extends Error {
-  constructor(message: string, options?: ErrorOptions) {
+  /** It stays so until somebody mends it: asking again is of no use. */
+  readonly lasting: boolean
+
+  constructor(message: string, { lasting = false, ...options }: ErrorOptions & { readonly lasting?: boolean } = {}) {
     super(message, options)
     this.name = 'StoreUnavailable'
+    this.lasting = lasting
   }
 }
 

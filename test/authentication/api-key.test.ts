@@ -525,6 +525,13 @@ describe('a key', () => {
     refused(await desk.ask(withKey(text)), 'expired', text)
   })
 
+  test('is not used by calls that it does not let in', async (context) => {
+    const desk = openDesk(context)
+    const { text } = await desk.issue({ owner: 'ada', cidrs: ['10.0.0.0/8'] })
+    refused(await desk.ask(withKey(text)), 'address', text)
+    assert.equal((await desk.keys.list({ owner: 'ada' }))[0]?.lastUsed, undefined)
+  })
+
   test('is listed without anything that could be used, and with its last use', async (context) => {
     const desk = openDesk(context)
     const { text, id } = await desk.issue({ owner: 'ada' })

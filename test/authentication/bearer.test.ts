@@ -442,6 +442,20 @@ describe('opaque tokens', () => {
     assert.equal(said(await authenticator.authenticate(bearing(mint(key, goodClaims())))), 'accepted')
   })
 
+  test('are explained with what happened where the issuer was asked', async () => {
+    const cause = new Error('https://login.example/introspect: connect ECONNREFUSED 192.0.2.7:443')
+    const { introspector } = introspecting(() => ({
+      outcome: 'unavailable',
+      problem: new Problem('issuer-unavailable', 'away', { cause }),
+    }))
+    const { outcome, steps } = await authenticatorWith({ issuers: [introspector] }).explain('opaque-token')
+    assert.equal(outcome, 'unavailable')
+    assert.match(
+      steps.find(({ verdict }) => verdict === 'failed')!.text,
+      /^away \(https:.*ECONNREFUSED 192\.0\.2\.7:443\)$/,
+    )
+  })
+
   test('are not JWTs: those of strangers and broken ones are not asked about where JWTs are checked', async () => {
     const { introspector, asked } = introspecting(active)
     const authenticator = authenticatorWith({ issuers: [jwtIssuer, introspector] })

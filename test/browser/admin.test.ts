@@ -46,6 +46,10 @@ const definition = {
       limits: { rate: [{ requests: 7, per: '1m' }], concurrent: 20 },
       routes: [
         { match: 'GET /{owner}', allow: { when: "caller.subject == request.params.owner || 'admin' in caller.roles" } },
+        {
+          match: 'PUT /{owner}',
+          allow: { resource: { get: '/{owner}' }, when: 'resource.author == caller.subject' },
+        },
       ],
     },
   ],
@@ -117,6 +121,27 @@ describe('the admin page', { skip: skipWithout('chromium') }, () => {
     await page.getByText('The claims are not JSON').waitFor()
     await page.getByLabel('Nobody').check()
     await answer.filter({ hasText: '401 no-credentials' }).waitFor()
+    await assertSound(page, trouble)
+  })
+
+  test('is told what a service would answer where a policy reads a thing', async () => {
+    await using opened = await open('simulator')
+    const { page, trouble } = opened
+    const answer = page.getByRole('status')
+    await page.getByLabel('Claims of a token').fill('{ "sub": "bob" }')
+    await page.getByLabel('Path and query').fill('/orders/1')
+    await page.getByLabel('Method').selectOption('PUT')
+    await answer.filter({ hasText: 'depends' }).waitFor()
+    const resource = page.getByLabel('Resource')
+    await resource.fill('{ "author": "bob" }')
+    await answer.filter({ hasText: 'goes through' }).waitFor()
+    await resource.fill('null')
+    await answer.filter({ hasText: '403 policy-denied' }).waitFor()
+    await resource.fill('{')
+    await page.getByText('The resource is not JSON').waitFor()
+    await resource.fill('')
+    await answer.filter({ hasText: 'depends' }).waitFor()
+    assert.equal(await page.getByText('The resource is not JSON').count(), 0)
     await assertSound(page, trouble)
   })
 

@@ -61,6 +61,15 @@ async function sallyport(...words: string[]) {
 }
 
 describe('sallyport explain', () => {
+  test('says what is no path and what are no claims', async () => {
+    const noPath = await sallyport('explain', 'GET', 'orders')
+    assert.equal(noPath.code, 2)
+    assert.match(noPath.err, /"orders" is no path: it starts with a slash, as in GET \/orders\/1/)
+    const noClaims = await sallyport('explain', 'GET', '/orders/ada', '--claims', '[]')
+    assert.equal(noClaims.code, 2)
+    assert.match(noClaims.err, /claims: an object \{ … \} belongs here, not a list/)
+  })
+
   test('shows what the service would get, asks the service nothing and leaves nothing behind', async () => {
     const { code, out } = await sallyport('explain', '/orders/ada?x=1', '--claims', join(folder, 'claims.json'))
     assert.equal(code, 0)

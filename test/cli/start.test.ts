@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { start } from '../../src/cli/start.ts'
 import { startBackend } from '../backend.ts'
 import { startProcess } from '../processes.ts'
 
@@ -17,6 +18,25 @@ const needless = {
 }
 
 describe('sallyport start', () => {
+  test('says at once that the file of its store is none, and does not try again', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-start-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    const config = join(folder, 'services.json')
+    const service = { name: 'orders', path: '/orders', targets: ['http://127.0.0.1:9'], openapi: false, security: [] }
+    await writeFile(config, JSON.stringify({ store: { type: 'sqlite', path: 'services.json' }, services: [service] }))
+    const logged: string[] = []
+    const note = (_facts: object, message: string) => void logged.push(message)
+    const log = { debug: note, info: note, warn: note, error: note }
+    await assert.rejects(
+      start({ config, environment: { PORT: '0', ADMIN_PORT: '0' }, log }),
+      /is not a SQLite database; name another path, or move it away/,
+    )
+    assert.deepEqual(
+      logged.filter((message) => /try/.test(message)),
+      [],
+    )
+  })
+
   test('reads nothing before its first answer that the answer does not need', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'sallyport-start-'))
     t.after(() => rm(folder, { recursive: true, force: true }))

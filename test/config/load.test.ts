@@ -349,7 +349,7 @@ describe('a services.json that is refused, with the place and what would be righ
       gateway: { listen: { port: 99_999 } },
       services: [
         { name: 'A', path: 'a', targets: [], security: [{ nope: [] }] },
-        { ...orders, tiemouts: {} },
+        { ...orders, tiemouts: {}, routes: [{ match: 'GET /{id}', allow: { when: 'caller.subjct == 1' } }] },
       ],
     })
     assert.deepEqual(
@@ -361,6 +361,7 @@ describe('a services.json that is refused, with the place and what would be righ
         '/services/0/targets',
         '/services/0/security/0/nope',
         '/services/1/tiemouts',
+        '/services/1/routes/0/allow/when',
       ],
     )
     assert.deepEqual(

@@ -84,13 +84,15 @@ describe('the users file', () => {
       { username: 'c', password: 'x', passwordHash: 'y' },
       { username: 'd', password: 'x', email: 'nonsense' },
       { password: 'x' },
+      { username: 'f', password: 'x', roles: 'admin' },
     ])
     for (const expected of [
-      '/0 Unrecognized key: "rols"',
+      '/0 "rols" is not a key here; the keys are username, password, passwordHash, subject, ',
       '/1 needs either passwordHash, or password for demonstrations',
       '/2/passwordHash is not an argon2id hash',
       '/3/email is not an email address',
-      '/4/username',
+      '/4/username this key is missing',
+      '/5/roles a list [ … ] belongs here, not a string',
     ])
       assert.ok(message.includes(expected), `${expected} is not in ${message}`)
   })

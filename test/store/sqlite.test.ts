@@ -93,6 +93,7 @@ describe('the store file', () => {
         () => openSqliteStore(path, tools),
         (error: unknown) => {
           assert.ok(error instanceof StoreUnavailable)
+          assert.equal(error.lasting, true, 'another try would find the same')
           assert.match(error.message, reason)
           assert.ok(error.message.includes(path))
           return true

@@ -116,25 +116,43 @@ async function explain() {
   }
 }
 
-/** The form as a question; undefined while the claims are no JSON, which is said. */
+/** The form as a question; undefined while something in it is no JSON, which is said. */
 function read() {
   const caller = byId('simulator-form').elements.caller.value
   const headers = readFields(byId('fields').value)
-  const inquiry = { method: byId('method').value, path: byId('path').value, headers }
   if (caller === 'token') headers.Authorization = `Bearer ${byId('token').value.trim()}`
-  if (caller !== 'claims') return inquiry
-  const [fault, claims] = [byId('claims-fault'), byId('claims')]
+  const claims = caller === 'claims' ? readJson('claims', 'The claims are') : nothing
+  const resource =
+    byId('resource').value.trim() === '' ? readNothing('resource') : readJson('resource', 'The resource is')
+  if (!claims || !resource) return undefined
+  return { method: byId('method').value, path: byId('path').value, headers, ...claims, ...resource }
+}
+
+const nothing = {}
+
+function readNothing(id) {
+  sayFault(id, '')
+  return nothing
+}
+
+/** The field by its name; undefined while it is no JSON, which is said below it. */
+function readJson(id, subject) {
   try {
-    const value = JSON.parse(claims.value)
-    fault.hidden = true
-    claims.removeAttribute('aria-invalid')
-    return { ...inquiry, claims: value }
+    const value = JSON.parse(byId(id).value)
+    sayFault(id, '')
+    return { [id]: value }
   } catch (error) {
-    fault.textContent = `The claims are not JSON: ${error.message}`
-    fault.hidden = false
-    claims.setAttribute('aria-invalid', 'true')
+    sayFault(id, `${subject} not JSON: ${error.message}`)
     return undefined
   }
+}
+
+function sayFault(id, text) {
+  const fault = byId(`${id}-fault`)
+  fault.textContent = text
+  fault.hidden = text === ''
+  if (text === '') byId(id).removeAttribute('aria-invalid')
+  else byId(id).setAttribute('aria-invalid', 'true')
 }
 
 function readFields(text) {
