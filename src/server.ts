@@ -205,12 +205,12 @@ const roomToTell = (most: number) => Math.max(8, Math.ceil(most / 8))
 /** What is kept for the store, the log and whatever else is open. */
 const otherFiles = 64
 
-/** A request takes two connections: the client's and the service's. Only Linux says how many open files it allows. */
 /** The open files that so many connections need: each is one, and the request on it one more, to its service. */
 export function filesFor(connections: number): number {
   return connections * 2 + otherFiles
 }
 
+/** A request takes two connections: the client's and the service's. Only Linux says how many open files it allows. */
 function connectionsPossible(): number {
   try {
     const files = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]

@@ -1,8 +1,12 @@
+import type { ServerResponse } from 'node:http'
 import Koa, { type ParameterizedContext } from 'koa'
 import type { State } from './state.ts'
 
 type Chain = (ctx: ParameterizedContext<State>) => Promise<unknown>
 type Handle = (ctx: ParameterizedContext<State>, chain: Chain) => Promise<unknown>
+
+/** Milliseconds in which a client must take something of an answer that is made; what comes from a service has `timeouts.idle`. */
+const readerPatience = 60_000
 
 /**
  * Koa, which watches each response for errors before the chain begins, and answers when the chain has ended. What comes
@@ -11,20 +15,38 @@ type Handle = (ctx: ParameterizedContext<State>, chain: Chain) => Promise<unknow
  */
 export class Application extends Koa<State> {
   // Not in the types of Koa, which call it private; test/middleware/application.test.ts holds it to what Koa does.
+  readonly #readerPatience: number
   readonly #handleRequest = (Koa.prototype as unknown as { handleRequest: Handle }).handleRequest
+
+  constructor(patience = readerPatience) {
+    super()
+    this.#readerPatience = patience
+  }
 
   handleRequest(ctx: ParameterizedContext<State>, chain: Chain): Promise<unknown> {
     const { res } = ctx
     res.statusCode = 404
     return chain(ctx).then(
       () => {
-        if (ctx.respond === false) return
+        if (ctx.respond === false) return this.#cutWhoDoesNotRead(res)
         const { statusCode } = res
-        return this.#handleRequest(ctx, async () => {
+        return this.#respond(ctx, async () => {
           res.statusCode = statusCode
         })
       },
-      (error) => this.#handleRequest(ctx, () => Promise.reject(error)),
+      (error) => this.#respond(ctx, () => Promise.reject(error)),
     )
+  }
+
+  async #respond(ctx: ParameterizedContext<State>, chain: Chain): Promise<void> {
+    await this.#handleRequest(ctx, chain)
+    this.#cutWhoDoesNotRead(ctx.res)
+  }
+
+  /** All of the answer has been handed to Node, and a client that takes none of it would hold what it holds for ever. */
+  #cutWhoDoesNotRead(res: ServerResponse): void {
+    if (res.writableLength === 0 || !res.writableEnded || res.destroyed) return
+    // Node counts each piece that goes out as a sign of life. A reset, because the system would keep the rest for minutes.
+    res.setTimeout(this.#readerPatience, () => res.socket?.resetAndDestroy())
   }
 }

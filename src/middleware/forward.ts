@@ -14,34 +14,26 @@ export function forward(): Step {
     const { req, res, state } = ctx
     const { route, head } = state
     ctx.respond = false
-    return route.service.upstream
-      .exchange({
-        req,
-        res,
-        method: head.method,
-        target: state.target,
-        fields: state.fields,
-        hasBody: hasContent(req),
-        content: state.content,
-        bodyLimit: route.limits.body,
-        expectsContinue: expectsContinue(req) && !state.continued,
-        responseFields: answerFields(state),
-        collect: state.collect,
-        affinity: affinityOf(state),
-        timeouts: timeoutsOf(state),
-        repeatable: route.idempotent,
-        copied: route.copyHead && (() => route.copyHead!(state, state.uncredentialed)),
-        onOutcome(outcome) {
-          state.outcome = outcome
-        },
-      })
-      .then(
-        () => {},
-        (error) => {
-          ctx.respond = true
-          throw error
-        },
-      )
+    return route.service.upstream.exchange({
+      req,
+      res,
+      method: head.method,
+      target: state.target,
+      fields: state.fields,
+      hasBody: hasContent(req),
+      content: state.content,
+      bodyLimit: route.limits.body,
+      expectsContinue: expectsContinue(req) && !state.continued,
+      responseFields: answerFields(state),
+      collect: state.collect,
+      affinity: affinityOf(state),
+      timeouts: timeoutsOf(state),
+      repeatable: route.idempotent,
+      copied: route.copyHead && (() => route.copyHead!(state, state.uncredentialed)),
+      onOutcome(outcome) {
+        state.outcome = outcome
+      },
+    })
   }
 }
 

@@ -1,7 +1,9 @@
+import type { IncomingMessage } from 'node:http'
 import Router from '@koa/router'
 import { backChannelPath } from '../authentication/session.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { expectsContinue } from '../http/expectation.ts'
+import { hasContent } from '../http/framing.ts'
 import { Problem } from '../http/problem.ts'
 import { isUpgrade } from '../http/upgrade.ts'
 import type { DocumentName } from '../openapi/view.ts'
@@ -16,7 +18,7 @@ import type { State, Step, StepContext } from './state.ts'
  *
  * @koa/router serves here, and only here: it tries its routes one by one and decodes parameters (docs/decisions).
  */
-export function ownEndpoints(leaving: () => boolean): Step {
+export function ownEndpoints(leaving: () => boolean, patience = formPatience): Step {
   const router = new Router<State>({ sensitive: true, strict: true, exclusive: true })
 
   router.get('/livez', (ctx) => {
@@ -50,8 +52,21 @@ export function ownEndpoints(leaving: () => boolean): Step {
     // Here bodies are read; whoever waits to be told to send one is told.
     const reads = path === backChannelPath || (issuer && (first === 'oauth2' || first === 'token'))
     if (reads && expectsContinue(ctx.req) && !isUpgrade(ctx.req)) ctx.res.writeContinue()
-    return issuer ? issuer.endpoints(ctx, others) : others()
+    const answered = issuer ? issuer.endpoints(ctx, others) : others()
+    return hasContent(ctx.req) ? inTime(ctx.req, answered, patience) : answered
   }
+}
+
+/** Milliseconds for a form, which is small. */
+const formPatience = 30_000
+
+/** Whoever sends a body as slowly as that means to keep us waiting. */
+function inTime(req: IncomingMessage, answered: Promise<void>, patience: number): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    if (!req.complete) reject(new Problem('request-timeout', 'The request body did not arrive in time'))
+  }, patience)
+  return Promise.race([answered, late]).finally(() => clearTimeout(timer))
 }
 
 const firstSegments = new Set([

@@ -48,6 +48,8 @@ function asProblem(error: unknown): Problem {
 function answer(ctx: Context & { state: State }, problem: Problem): void {
   const { state, res } = ctx
   state.problem = problem
+  // Who meant to answer without Koa has failed before the head was out.
+  ctx.respond = true
   for (const name of res.getHeaderNames()) res.removeHeader(name)
   announce(ctx)
   ctx.status = problem.status

@@ -43,9 +43,6 @@ async function stand(ctx: StepContext): Promise<void> {
         state.outcome = outcome
       },
     })
-  } catch (error) {
-    ctx.respond = true
-    throw error
   } finally {
     unwatch()
     // The response has lost its connection to the tunnel; whoever waits for its end is told when the tunnel ends.

@@ -80,23 +80,21 @@ export class WholeBody implements Watched {
   readonly #meter: Meter
   readonly #watch: Watch
   readonly #idle: number
+  readonly #done: (body: Buffer) => void
   readonly #tooSlow: () => void
   readonly #chunks: Buffer[] = []
   place = -1
 
   constructor(req: IncomingMessage, idle: number, tools: BodyTools, done: (body: Buffer) => void, tooSlow: () => void) {
     this.#req = req
+    this.#done = done
     this.#meter = new Meter(tools.clock)
     this.#watch = tools.watch
     this.#idle = idle
     this.#tooSlow = tooSlow
     this.#meter.start()
     this.#watch.add(this)
-    req.on('data', this.#onData)
-    req.on('end', () => {
-      this.#watch.delete(this)
-      done(this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks))
-    })
+    req.on('data', this.#onData).on('end', this.#onEnd)
   }
 
   get received(): number {
@@ -110,12 +108,17 @@ export class WholeBody implements Watched {
   /** Nobody waits for it any more. */
   destroy(): void {
     this.#watch.delete(this)
-    this.#req.off('data', this.#onData)
+    this.#req.off('data', this.#onData).off('end', this.#onEnd)
   }
 
   readonly #onData = (chunk: Buffer) => {
     this.#meter.take(chunk.length)
     this.#chunks.push(chunk)
+  }
+
+  readonly #onEnd = () => {
+    this.#watch.delete(this)
+    this.#done(this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks))
   }
 }
 
