@@ -10,6 +10,7 @@ import { Problem, type ProblemCode } from '../http/problem.ts'
 import { endWith } from '../http/whole.ts'
 import { withPatience } from '../upstream/deadline.ts'
 import { type Endable, Ending } from '../upstream/ending.ts'
+import { inTime } from './in-time.ts'
 import type { State, Step, StepContext } from './state.ts'
 
 /** Bytes of one part's answer. */
@@ -169,7 +170,8 @@ async function fetchPart(
     const began = part.service.upstream.clock()
     try {
       if (ending.over) throw ending.reason
-      await walk(own, asking.steps)
+      const walked = walk(own, asking.steps)
+      await (part.timeout === undefined ? walked : inTime(walked, part.timeout, () => overdue(part)))
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem
       return { outcome: 'failed', problem, state }
@@ -221,6 +223,10 @@ function walk(ctx: StepContext, steps: readonly Step[]): Promise<unknown> {
 }
 
 const passed = Promise.resolve()
+
+function overdue({ service, timeout }: Part): Problem {
+  return new Problem('upstream-timeout', `The service "${service.name}" could not be asked within ${timeout} ms`)
+}
 
 function refused(status: number): Problem {
   if (status === 404) return new Problem('not-found', 'The service knows nothing of this')

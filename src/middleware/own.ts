@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import Router from '@koa/router'
 import { backChannelPath } from '../authentication/session.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -8,6 +7,7 @@ import { Problem } from '../http/problem.ts'
 import { isUpgrade } from '../http/upgrade.ts'
 import type { DocumentName } from '../openapi/view.ts'
 import { announce } from './announce.ts'
+import { inTime } from './in-time.ts'
 import { send } from './send.ts'
 import { sessionEndpoints } from './session.ts'
 import type { State, Step, StepContext } from './state.ts'
@@ -53,20 +53,16 @@ export function ownEndpoints(leaving: () => boolean, patience = formPatience): S
     const reads = path === backChannelPath || (issuer && (first === 'oauth2' || first === 'token'))
     if (reads && expectsContinue(ctx.req) && !isUpgrade(ctx.req)) ctx.res.writeContinue()
     const answered = issuer ? issuer.endpoints(ctx, others) : others()
-    return hasContent(ctx.req) ? inTime(ctx.req, answered, patience) : answered
+    // What a request without content takes is our own affair.
+    return hasContent(ctx.req) ? inTime(answered, patience, late) : answered
   }
 }
 
-/** Milliseconds for a form, which is small. */
+/** Milliseconds for a form, which is small: whoever sends one more slowly means to keep us waiting. */
 const formPatience = 30_000
 
-/** Whoever sends a body as slowly as that means to keep us waiting. */
-function inTime(req: IncomingMessage, answered: Promise<void>, patience: number): Promise<void> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
-    if (!req.complete) reject(new Problem('request-timeout', 'The request body did not arrive in time'))
-  }, patience)
-  return Promise.race([answered, late]).finally(() => clearTimeout(timer))
+function late(): Problem {
+  return new Problem('request-timeout', 'The request body did not arrive in time')
 }
 
 const firstSegments = new Set([

@@ -24,6 +24,8 @@ export interface TunnelRequest extends Omit<Outgoing, 'method' | 'upgrade' | 're
 
 /** Time for both ends to close after one has; then both are cut. */
 const farewell = 1_000
+/** Once an end has finished, how long the other may be silent before it is taken to be gone too. */
+const lastWords = 30_000
 /** What a client may send before the service has agreed; then it is not read any further. */
 const mostEarly = 65_536
 
@@ -169,10 +171,13 @@ export class Tunnel {
   #timer: NodeJS.Timeout | undefined
   #open = 2
 
-  constructor(client: Socket, backend: Socket, done: () => void) {
+  constructor(client: Socket, backend: Socket, done: () => void, patience = lastWords) {
     this.#toBackend = new Flow(client, backend)
     this.#toClient = new Flow(backend, client)
     this.#done = done
+    for (const { from, to } of [this.#toBackend, this.#toClient]) {
+      from.on('end', () => to.setTimeout(patience, () => to.destroy()))
+    }
     for (const socket of [client, backend]) {
       socket.setTimeout(0)
       socket.setNoDelay(true)
@@ -227,8 +232,8 @@ export class Tunnel {
 
 /** One direction of a tunnel. */
 class Flow {
+  readonly from: Socket
   readonly to: Socket
-  readonly #from: Socket
   readonly #borders = new FrameBorders()
   /** The frame to end with, once one is wanted. */
   #last: Buffer | undefined
@@ -236,22 +241,22 @@ class Flow {
   bytes = 0
 
   constructor(from: Socket, to: Socket) {
-    this.#from = from
+    this.from = from
     this.to = to
   }
 
   begin(): void {
-    this.#from.on('data', (chunk: Buffer) => this.pass(chunk))
-    this.#from.on('end', () => this.to.end())
-    this.to.on('drain', () => this.#from.resume())
-    this.#from.resume()
+    this.from.on('data', (chunk: Buffer) => this.pass(chunk))
+    this.from.on('end', () => this.to.end())
+    this.to.on('drain', () => this.from.resume())
+    this.from.resume()
   }
 
   pass(chunk: Buffer): void {
     if (this.#finished) return
     const end = this.#borders.advance(chunk, this.#last !== undefined)
     this.bytes += end
-    if (!this.to.write(end < chunk.length ? chunk.subarray(0, end) : chunk)) this.#from.pause()
+    if (!this.to.write(end < chunk.length ? chunk.subarray(0, end) : chunk)) this.from.pause()
     this.#finishBetweenFrames()
   }
 
@@ -266,6 +271,6 @@ class Flow {
     this.#finished = true
     if (this.to.writable) this.to.end(this.#last)
     // Read on into nothing: only so is the end of the other side seen.
-    this.#from.resume()
+    this.from.resume()
   }
 }

@@ -186,6 +186,23 @@ describe('a composition', () => {
     assert.equal((await get(`${gateway.url}/dashboard/7`)).body.$problems.orders.code, 'upstream-timeout')
   })
 
+  test('waits no longer for what has to be known before a part may be asked', { timeout: 20_000 }, async () => {
+    await using users = await serving({ '/7': json('user') })
+    await using orders = await serving({ '/owner': () => {}, '/?user=7': json([]) })
+    const short = { ...parts, orders: { ...parts.orders, timeout: '200ms' } }
+    const allow = { resource: { get: '/owner' }, when: 'resource.id == caller.subject' }
+    await using gateway = await startGateway(
+      definition(users, orders, short, { timeouts: { response: '10m' }, routes: [{ match: 'GET /', allow }] }),
+    )
+    const { body } = await get(`${gateway.url}/dashboard/7`)
+    assert.equal(body.user, 'user')
+    assert.equal(body.$problems.orders.code, 'upstream-timeout')
+    assert.deepEqual(
+      orders.seen.map(({ url }) => url),
+      ['/owner'],
+    )
+  })
+
   test('ends as soon as a part fails that it needs, and lets go of the others', { timeout: 20_000 }, async () => {
     let left = false
     await using users = await serving({ '/7': json({}, 500) })

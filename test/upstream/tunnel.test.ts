@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import WebSocket, { WebSocketServer } from 'ws'
 import { Problem } from '../../src/http/problem.ts'
 import { Ending } from '../../src/upstream/ending.ts'
-import type { Tunnel } from '../../src/upstream/tunnel.ts'
+import { Tunnel } from '../../src/upstream/tunnel.ts'
 import { createUpstreams } from '../../src/upstream/upstream.ts'
 import { closeFrame, FrameBorders } from '../../src/upstream/websocket.ts'
 import {
@@ -308,6 +308,31 @@ describe('the end of a tunnel', { concurrency: true, timeout: 30_000 }, () => {
     client.end()
     await until(() => ended && heard.endsWith('last words'))
     await until(() => client.closed)
+  })
+
+  test('half a close is no reason to wait for ever', { timeout: 20_000 }, async (t) => {
+    const ends: Socket[] = []
+    const server = createServer({ allowHalfOpen: true }, (socket) => void ends.push(socket)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => server.close())
+    const { port } = server.address() as AddressInfo
+    // What the gateway has of both, and who is there.
+    const [client, backend] = [1, 2].map(() => connect({ port, host: '127.0.0.1', allowHalfOpen: true }))
+    t.after(() => [client!, backend!, ...ends].forEach((socket) => void socket.destroy()))
+    await until(() => ends.length === 2)
+    const done = Promise.withResolvers<void>()
+    const [theirs, service] = ends
+    const tunnel = new Tunnel(theirs!, service!, done.resolve, 300)
+    tunnel.begin([])
+    backend!.resume()
+    client!.resume().end()
+    // Whoever still has something to say is heard.
+    for (let n = 0; n < 4; n += 1) {
+      await sleep(150)
+      backend!.write('x')
+    }
+    await until(() => tunnel.sent === 4)
+    await done.promise
   })
 
   test('a client that does not read holds the service back, and costs no memory', async (t) => {
