@@ -1,4 +1,5 @@
 import { watch } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import { createAdmin } from '../admin/admin.ts'
 import { readAdminPage } from '../admin/page.ts'
@@ -63,6 +64,7 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     for (const close of opened.splice(0).reverse()) await close()
   }
   try {
+    const written = await stampOf(config)
     const definition = await loadDefinition(config, environment)
     const { listen, admin, limits, shutdown, notice } = definition.gateway
     if (peers.count > 0 && definition.store.type === 'memory') {
@@ -108,6 +110,8 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     })
     const unwatch = watchFile(config, reload, log)
     opened.push(unwatch)
+    // What was written while everything was made has been seen by nobody.
+    if ((await stampOf(config)) !== written) await reload()
 
     const archive = definition.store.type === 'redis' ? createDecisionArchive({}, assembly) : undefined
     const decisions = createDecisions(archive)
@@ -182,6 +186,12 @@ function serially<T>(work: () => Promise<T>): () => Promise<T> {
     last = next.catch(() => {})
     return next
   }
+}
+
+/** Another text for every change of a file; a file that is not there has none. */
+async function stampOf(file: string): Promise<string> {
+  const found = await stat(file).catch(() => undefined)
+  return found ? `${found.ino} ${found.size} ${found.mtimeMs}` : ''
 }
 
 /**

@@ -1,5 +1,5 @@
-import type { ServerResponse } from 'node:http'
 import Koa, { type ParameterizedContext } from 'koa'
+import { discardRest } from '../upstream/upload.ts'
 import type { State } from './state.ts'
 
 type Chain = (ctx: ParameterizedContext<State>) => Promise<unknown>
@@ -28,7 +28,7 @@ export class Application extends Koa<State> {
     res.statusCode = 404
     return chain(ctx).then(
       () => {
-        if (ctx.respond === false) return this.#cutWhoDoesNotRead(res)
+        if (ctx.respond === false) return this.#cutWhoHolds(ctx)
         const { statusCode } = res
         return this.#respond(ctx, async () => {
           res.statusCode = statusCode
@@ -40,11 +40,12 @@ export class Application extends Koa<State> {
 
   async #respond(ctx: ParameterizedContext<State>, chain: Chain): Promise<void> {
     await this.#handleRequest(ctx, chain)
-    this.#cutWhoDoesNotRead(ctx.res)
+    this.#cutWhoHolds(ctx)
   }
 
-  /** All of the answer has been handed to Node, and a client that takes none of it would hold what it holds for ever. */
-  #cutWhoDoesNotRead(res: ServerResponse): void {
+  /** All of the answer has been handed to Node; a client that ends neither its request nor its reading would hold both for ever. */
+  #cutWhoHolds({ req, res }: ParameterizedContext<State>): void {
+    if (!req.complete) discardRest(req)
     if (res.writableLength === 0 || !res.writableEnded || res.destroyed) return
     // Node counts each piece that goes out as a sign of life. A reset, because the system would keep the rest for minutes.
     res.setTimeout(this.#readerPatience, () => res.socket?.resetAndDestroy())

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { start } from '../../src/cli/start.ts'
+import { silent } from '../../src/telemetry/log.ts'
 import { startBackend } from '../backend.ts'
 import { startProcess } from '../processes.ts'
 
@@ -35,6 +36,32 @@ describe('sallyport start', () => {
       logged.filter((message) => /try/.test(message)),
       [],
     )
+  })
+
+  test('takes up what is written while it starts', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-start-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    const config = join(folder, 'services.json')
+    const write = (path: string) => {
+      const service = { name: 'orders', path, targets: ['http://127.0.0.1:9'], openapi: false, security: [] }
+      writeFileSync(config, JSON.stringify({ store: { type: 'memory' }, services: [service] }))
+    }
+    write('/before')
+    let seen = false
+    const environment = {
+      PORT: '0',
+      get ADMIN_PORT() {
+        // Looked at when the file has been read.
+        if (!seen) write('/after')
+        seen = true
+        return '0'
+      },
+    }
+    const gateway = await start({ config, environment, log: silent })
+    t.after(() => gateway.close())
+    assert(seen)
+    assert.equal((await fetch(`${gateway.url}/before`)).status, 404)
+    assert.equal((await fetch(`${gateway.url}/after`)).status, 502)
   })
 
   test('reads nothing before its first answer that the answer does not need', async (t) => {

@@ -92,6 +92,31 @@ test('a step that meant to answer by itself and failed leaves nobody waiting', {
   assert.deepEqual([answer.status, ((await answer.json()) as { code: string }).code], [500, 'internal-error'])
 })
 
+test('a request whose rest nobody needs is cut when it does not come', { timeout: 30_000 }, async (t) => {
+  const app = new Application()
+  app.use((ctx) => {
+    ctx.body = 'answered'
+  })
+  const server = createServer(app.callback()).listen(0, '127.0.0.1')
+  server.keepAliveTimeout = 60_000
+  await once(server, 'listening')
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.after(() => {
+    client.destroy()
+    server.close()
+  })
+  client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n')
+  const trickle = setInterval(() => client.write('x'), 300)
+  t.after(() => clearInterval(trickle))
+  client.on('error', () => {})
+  let heard = ''
+  client.on('data', (chunk) => {
+    heard += chunk
+  })
+  await once(client, 'close')
+  assert.match(heard, /answered$/)
+})
+
 describe('a client that does not read its answer', () => {
   for (const [who, answer] of [
     [
