@@ -18,6 +18,8 @@ describe('a client that waits for 100 Continue', () => {
   test('is told to go on by the token endpoint', async () => {
     await using backend = await startBackend()
     await using gateway = await open(backend.url)
+    // The first who asks has the issuer loaded, which holds up this process, and the client is in it.
+    await (await fetch(`${gateway.url}/oauth2/jwks`)).arrayBuffer()
     const { text } = await sendRaw(
       gateway.url,
       `${head}Expect: 100-continue\r\nContent-Length: ${form.length}\r\n\r\n`,
