@@ -139,15 +139,15 @@ async function isEqual(browser: Browser, url: string, row: Row): Promise<boolean
   await page.goto(url)
   await page.locator('.opblock-tag').first().waitFor()
   const equal = await page.evaluate<boolean>(`(async (place) => {
-    const { createSlicer } = await import('./docs/slices.js')
+    const { createResolver } = await import('./docs/large-documents.js')
     document.body.append(Object.assign(document.createElement('div'), { id: 'alone' }))
     const spec = { openapi: '3.1.0', info: { title: 'none', version: '1' }, paths: {} }
-    const { resolveSubtree } = SwaggerUIBundle({ dom_id: '#alone', spec }).getSystem().fn
+    const { fn: { resolveSubtree }, Im } = SwaggerUIBundle({ dom_id: '#alone', spec }).getSystem()
     const whole = await (await fetch('openapi.json')).json()
-    const options = { baseDoc: location.href }
-    const slice = await resolveSubtree(createSlicer(whole)(place), place, options)
+    const options = { baseDoc: new URL('openapi.json', location.href).href }
+    const quick = await createResolver(whole, resolveSubtree, Im)(place, options)
     const slow = await resolveSubtree(whole, place, options)
-    return JSON.stringify([slice.spec, slice.errors]) === JSON.stringify([slow.spec, slow.errors])
+    return JSON.stringify([quick.spec, quick.errors]) === JSON.stringify([slow.spec, slow.errors])
   })(${JSON.stringify(['paths', path, method])})`)
   await page.close()
   return equal

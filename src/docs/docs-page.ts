@@ -66,7 +66,7 @@ const own = {
   '/docs/deep-links.js': 'deep-links.js',
   '/docs/find-operations.js': 'find-operations.js',
   '/docs/large-documents.js': 'large-documents.js',
-  '/docs/repeats.js': 'repeats.js',
+  '/docs/plain-schemas.js': 'plain-schemas.js',
   '/docs/slices.js': 'slices.js',
   '/docs/steady-examples.js': 'steady-examples.js',
   '/docs/steady-list.js': 'steady-list.js',

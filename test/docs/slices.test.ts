@@ -9,7 +9,10 @@ import { skipWithoutShared } from '../vectors.ts'
 // A file of the page, so it has no types.
 const page = join(import.meta.dirname, '../../src/docs/page/slices.js')
 const { createSlicer } = (await import(page)) as {
-  createSlicer: (document: object) => (place: readonly string[]) => Loose
+  createSlicer: (
+    document: object,
+    lighten?: (section: string, entry: Loose) => unknown,
+  ) => (place: readonly string[], options?: { readonly whole: boolean }) => Loose
 }
 
 describe('a slice of a document', () => {
@@ -120,6 +123,39 @@ describe('a slice of a document', () => {
     for (const place of [[], ['paths', '/nothing', 'get'], ['info'], ['components', 'schemas', 'A']]) {
       assert.equal(createSlicer(document)(place), document, place.join())
     }
+  })
+
+  test('is lighter except for what is merged, pointed into, or found by its identifier', () => {
+    const merged = { allOf: [see('Part'), { properties: { a: see('Far') } }] }
+    const schemas = {
+      Plain: { items: see('Far') },
+      Part: {},
+      Far: { properties: { a: true } },
+      Merged: merged,
+      Anchored: { $anchor: 'here' },
+    }
+    const document = api(
+      {
+        '/plain': get(see('Plain')),
+        '/merged': get(see('Merged')),
+        '/beside': get({ ...see('Merged'), properties: { a: see('Plain') } }),
+        '/into': get({ $ref: '#/components/schemas/Far/properties/a' }),
+        '/anchor': get({ $ref: '#here' }),
+      },
+      { components: { schemas } },
+    )
+    const lighten = (section: string, entry: Loose) => (section === 'schemas' ? { ...entry, light: true } : entry)
+    const slice = createSlicer(document, lighten)
+    const whole = (place: string, options?: { readonly whole: boolean }) =>
+      Object.entries<Loose>(slice(['paths', place, 'get'], options).components.schemas)
+        .filter(([, schema]) => !schema.light)
+        .map(([name]) => name)
+    assert.deepEqual(whole('/plain'), [])
+    assert.deepEqual(whole('/merged'), ['Part', 'Far'])
+    assert.deepEqual(whole('/beside'), ['Plain', 'Part', 'Far'])
+    assert.deepEqual(whole('/into'), ['Far'])
+    assert.deepEqual(whole('/anchor'), ['Anchored'])
+    assert.deepEqual(whole('/plain', { whole: true }), ['Plain', 'Far'])
   })
 
   test('is not led astray by names that every object has', () => {

@@ -1,7 +1,7 @@
 // Makes documents of many megabytes quick to open and to read. See docs/decisions for the numbers, and for why the page
 // shows the same as without this.
 
-import { withoutRepeats } from './repeats.js'
+import { createPlainSchemas } from './plain-schemas.js'
 import { createSlicer } from './slices.js'
 
 /** What the list of operations shows of each; the rest is resolved when a person opens it. */
@@ -14,12 +14,12 @@ const schemasPath = ['components', 'schemas']
  *
  * 1. reads JSON as JSON, where Swagger UI reads it as YAML;
  * 2. gives the page's state an outline of the document instead of the document;
- * 3. hands Swagger UI's own resolver a slice of the document instead of the document, and no schema twice.
+ * 3. hands Swagger UI's own resolver a slice of the document instead of the document, and only schemas that need it;
+ * 4. leaves what was resolved before as it is when another operation is opened.
  */
 export function largeDocuments() {
   return ({ fn: { resolveSubtree }, Im }) => {
-    const resolveOnce = withoutRepeats(resolveSubtree)
-    /** The document that is shown, and how to cut it. */
+    /** The document that is shown, and how to resolve places in it. */
     let shown
     const toOrdered = (value) =>
       Im.fromJS(value, (_key, part) => (Im.isKeyed(part) ? part.toOrderedMap() : part.toList()))
@@ -28,7 +28,7 @@ export function largeDocuments() {
     return {
       fn: {
         resolveSubtree: (outline, place, options) =>
-          shown ? resolveOnce(shown.slice(place), place, options) : resolveSubtree(outline, place, options),
+          shown ? shown.resolve(place, options) : resolveSubtree(outline, place, options),
       },
       statePlugins: {
         spec: {
@@ -36,6 +36,14 @@ export function largeDocuments() {
           reducers: {
             sallyport_fill_in_schemas: (state, { payload }) =>
               state.setIn(['json', ...schemasPath], toOrdered(payload)),
+          },
+          wrapSelectors: {
+            // Swagger UI makes plain objects of all that was resolved, puts one place more into them, and makes its state
+            // of these again; it takes state for state, so operations can stay as they are.
+            specResolvedSubtree: (original) => (_state, place) => {
+              const found = original(place)
+              return place.length === 0 && Im.isMap(found) ? { toJS: () => toPlain(found, 3) } : found
+            },
           },
           wrapActions: {
             parseToJson:
@@ -53,7 +61,7 @@ export function largeDocuments() {
             updateJsonSpec: (original, system) => (document) => {
               shown = undefined
               if (!/^3\.1\./.test(document?.openapi)) return original(document)
-              shown = { document, slice: createSlicer(document) }
+              shown = { document, resolve: createResolver(document, resolveSubtree, Im) }
               return original(outlineOf(document, areSchemasOpen(system)))
             },
           },
@@ -75,6 +83,32 @@ export function largeDocuments() {
     }
   }
 }
+
+/**
+ * Resolves places of a document, which must not change meanwhile, to what Swagger UI's `resolveSubtree` makes of them:
+ * as a part of the page's state where the place is an operation, and as a plain object where it is not.
+ */
+export function createResolver(document, resolveSubtree, Im) {
+  const { lighten, restore } = createPlainSchemas(document, Im)
+  const slice = createSlicer(document, lighten)
+  return async function resolve(place, options) {
+    if (place.length === 3 && place[0] !== 'components') {
+      const { spec, errors } = await resolveSubtree(once(slice(place)), place, options)
+      // Mistakes name places, so these must be there.
+      if (errors.length === 0) return { spec: restore(spec, options.baseDoc), errors }
+    }
+    return resolveSubtree(once(slice(place, { whole: true })), place, options)
+  }
+
+  /** Keeps Swagger UI from normalizing a slice before it resolves it, the result of which it does not use. */
+  function once(part) {
+    return part === document ? part : Object.defineProperty(part, '$$normalized', { value: true })
+  }
+}
+
+/** A map of the page's state as an object, and maps in it so deep. */
+const toPlain = (map, depth) =>
+  depth > 0 && typeof map?.toObject === 'function' ? mapValues(map.toObject(), (part) => toPlain(part, depth - 1)) : map
 
 /**
  * The document as far as the page shows it while every operation is closed: who reads the state reads names, tags,

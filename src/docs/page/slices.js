@@ -10,8 +10,11 @@
  * The document is divided into entries: path items, webhooks, components. A slice has the entries that can be reached
  * from one place, in the document's order, and all that stands outside of entries but tags and extensions: these lead
  * nowhere, and whoever points into them is given the document itself.
+ *
+ * `lighten` makes an entry lighter by what its reader can do without: it is given the name of the entry's section and
+ * the entry. What somebody points into stays whole, and so does what `allOf` merges.
  */
-export function createSlicer(document) {
+export function createSlicer(document, lighten = (_section, value) => value) {
   const components = Object.keys(document.components ?? {}).map((kind) => ['components', kind])
   const sections = new Map(
     [['paths'], ['webhooks'], ...components]
@@ -22,7 +25,8 @@ export function createSlicer(document) {
   const rest = Object.fromEntries(
     Object.entries(document).filter(([name]) => name !== 'tags' && !name.startsWith('x-')),
   )
-  const kept = new Map()
+  const light = new Map()
+  const collected = new WeakMap()
 
   /** The entry that a place lies in. */
   function entryOf(place) {
@@ -38,15 +42,25 @@ export function createSlicer(document) {
     return Object.entries(entries).map(([name, value]) => ({ section, name, value }))
   }
 
-  /** What an entry names; looked for when the entry is first reached. */
-  function namesIn({ section, name, value }) {
+  /** What a slice has of an entry. */
+  function formOf({ section, name, value }, isWhole) {
+    if (isWhole) return value
     const id = `${section} ${name}`
-    if (!kept.has(id)) kept.set(id, collect(value))
-    return kept.get(id)
+    if (!light.has(id)) light.set(id, lighten(sections.get(section).place.at(-1), value))
+    return light.get(id)
+  }
+
+  /** What is named in an entry; looked for when the entry is first reached. */
+  function namesIn(form) {
+    if (!isObject(form)) return collect(form)
+    if (!collected.has(form)) collected.set(form, collect(form))
+    return collected.get(form)
   }
 
   /** The entries that have an identifier. A walk through everything; few documents need it. */
-  const identified = once(() => [...sections.keys()].flatMap(entriesOf).filter((entry) => namesIn(entry).identifies))
+  const identified = once(() =>
+    [...sections.keys()].flatMap(entriesOf).filter(({ value }) => namesIn(value).identifies),
+  )
 
   /** The entries with an operation of this id. */
   const bearers = once(() => {
@@ -64,41 +78,54 @@ export function createSlicer(document) {
     return found
   })
 
-  /** The slice for a place such as `['paths', '/orders', 'get']`; the document itself where nothing can be left out. */
-  return function slice(place) {
+  /**
+   * The slice for a place such as `['paths', '/orders', 'get']`, with nothing lighter in it when it is to be whole; the
+   * document itself where nothing can be left out.
+   */
+  return function slice(place, { whole = false } = {}) {
     const start = entryOf(place)
-    const pending = start ? [start] : entriesOf(idOf(place))
-    if (pending.length === 0) return document
+    const starts = start ? [start] : entriesOf(idOf(place))
+    if (starts.length === 0) return document
 
-    /** The names of the reached entries by section. */
-    const reached = new Map([...sections.keys()].map((section) => [section, new Set()]))
-    for (const { section, name } of pending) reached.get(section).add(name)
-    const reach = (entry) => {
-      if (!entry || reached.get(entry.section).has(entry.name)) return
-      reached.get(entry.section).add(entry.name)
-      pending.push(entry)
+    /** Of each section the names of what is reached, and whether that stays whole. */
+    const reached = new Map([...sections.keys()].map((section) => [section, new Map()]))
+    const pending = []
+    const reach = (entry, isWhole) => {
+      if (!entry) return
+      const before = reached.get(entry.section).get(entry.name)
+      if (before || before === isWhole) return
+      reached.get(entry.section).set(entry.name, isWhole)
+      pending.push({ entry, isWhole })
     }
+    for (const entry of starts) reach(entry, whole)
     const operationIds = new Set()
-    for (let entry = pending.pop(); entry; entry = pending.pop()) {
-      const names = namesIn(entry)
+    for (let next = pending.pop(); next; next = pending.pop()) {
+      const names = namesIn(formOf(next.entry, next.isWhole))
       if (names.everything) return document
-      for (const pointer of names.pointers) reach(entryOf(pointer))
-      if (names.identifiers) identified().forEach(reach)
+      for (const { steps, isWhole } of names.pointers) reach(entryOf(steps), next.isWhole || isWhole)
+      if (names.identifiers) for (const entry of identified()) reach(entry, true)
       for (const operationId of names.operationIds) operationIds.add(operationId)
     }
     // The resolver makes operation ids unique and lets links follow. For that it needs to see who else bears an id, and
     // not what those operations refer to.
     for (const operationId of operationIds) {
-      for (const { section, name } of bearers().get(operationId) ?? []) reached.get(section).add(name)
+      for (const { section, name } of bearers().get(operationId) ?? []) {
+        const names = reached.get(section)
+        if (!names.has(name)) names.set(name, whole)
+      }
     }
     return cut(reached)
   }
 
   function cut(reached) {
     const slice = { ...rest }
-    for (const [section, { place, entries }] of sections) {
+    for (const [section, { place }] of sections) {
       const names = reached.get(section)
-      const part = Object.fromEntries(Object.entries(entries).filter(([name]) => names.has(name)))
+      const part = Object.fromEntries(
+        entriesOf(section)
+          .filter(({ name }) => names.has(name))
+          .map((entry) => [entry.name, formOf(entry, names.get(entry.name))]),
+      )
       const [root, kind] = place
       if (kind === undefined) slice[root] = part
       else slice.components = { ...slice.components, [kind]: part }
@@ -110,14 +137,20 @@ export function createSlicer(document) {
 /** Everything in a value that may lead elsewhere. */
 function collect(value) {
   const names = { pointers: [], operationIds: [], identifiers: false, identifies: false, everything: false }
-  const pending = isObject(value) ? [value] : []
+  const pending = isObject(value) ? [{ part: value, isMerged: false }] : []
   while (pending.length > 0) {
-    for (const [key, member] of Object.entries(pending.pop())) {
-      if (isObject(member)) pending.push(member)
+    const { part, isMerged } = pending.pop()
+    // `allOf` merges what is in it with what is beside it, and with what is beside a reference to it.
+    const merges = isMerged || Object.hasOwn(part, 'allOf') || Object.hasOwn(part, '$ref')
+    for (const [key, member] of Object.entries(part)) {
+      if (isObject(member)) pending.push({ part: member, isMerged: merges })
       if (typeof member !== 'string') continue
       // Also outside of `$ref`: a discriminator's mapping and a link name their targets in other members.
       const pointer = pointerIn(member)
-      if (pointer) names.pointers.push(pointer)
+      if (pointer) {
+        const leadsInto = pointer.length > (pointer[0] === 'components' ? 3 : 2)
+        names.pointers.push({ steps: pointer, isWhole: leadsInto || (key === '$ref' ? isMerged : merges) })
+      }
       if (key === '$ref' || key === '$dynamicRef') {
         // What is no pointer is looked up by `$id`, `$anchor` and `$dynamicAnchor`, wherever these stand.
         if (!pointer) names.identifiers = true
