@@ -201,9 +201,10 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
       parameters: [{ name: 'word', in: 'query', schema: { type: 'string' } }],
       responses: { 200: { description: 'ok', content: chosen }, 201: { description: 'made', content: json } },
     }
+    const other = { operationId: 'other', responses: { 200: { description: 'ok', content: json } } }
     const info = { title: 'examples', version: '1' }
     await using own = await serveDocs(files, {
-      documents: { '/openapi.json': { openapi: '3.1.0', info, paths: { '/a': { get } } } },
+      documents: { '/openapi.json': { openapi: '3.1.0', info, paths: { '/a': { get }, '/b': { get: other } } } },
       api: (_request, response) => response.writeHead(200).end(),
     })
     await using docs = await openDocs(browser, `${own.origin}/docs`)
@@ -222,6 +223,11 @@ describe('large documents on the documentation page', { skip: skipWithout('chrom
     await operation.getByRole('button', { name: 'Execute' }).click()
     await operation.locator('.live-responses-table').filter({ hasText: '200' }).waitFor()
     assert.match((await answer(200).last().getAttribute('class'))!, /response_current/)
+    assert.equal(await answer(201).locator('.example').textContent(), made)
+
+    // Opening another operation resolves nothing anew but that one.
+    const second = await openOperation(docs.page, 'other')
+    await second.locator('.example').filter({ hasText: '"at"' }).waitFor()
     assert.equal(await answer(201).locator('.example').textContent(), made)
     assert.deepEqual(docs.trouble, noTrouble)
   })
