@@ -4,7 +4,7 @@ import { endWith } from '../http/whole.ts'
 import { Exchange, type Outcome, type Receiver, type Service } from './exchange.ts'
 import { type Failure, problemOf } from './failure.ts'
 import type { Collection, Forward } from './forward.ts'
-import type { ResponseHead } from './framing.ts'
+import type { ResponseHead } from './http1/response-parser.ts'
 import { discardRest, type Upload, type WholeBody } from './upload.ts'
 
 /** Content up to here is awaited before the head goes out, because it comes in one piece nearly always. */

@@ -1,38 +1,37 @@
-import type { LookupFunction, Socket } from 'node:net'
-import { buildConnector, Client } from 'undici'
+import type { LookupFunction } from 'node:net'
+import { type Address, addressOf, Connection, type ConnectionOwner } from './http1/connection.ts'
 
 /** Somebody who waits for a connection. */
 export interface Waiter {
   connected(connection: Connection): void
 }
 
-/** Largest head of an answer, in bytes. */
-const largestHead = 16_384
+/** Milliseconds between two looks at the idle connections. */
+const second = 1_000
 
 /**
  * The connections to one target: a stack of idle ones, the last used on top.
  *
- * undici's own Pool looks for a free client with a scan and cannot say which socket a request went out on; with one
- * Client per connection the next one is a `pop`, a second attempt gets a socket that never carried anything, and a
- * request that is given up while connecting takes its socket with it.
+ * An idle one is handed out at the end of the turn of the event loop in which it is asked for, when everything that has
+ * come in meanwhile has been read. So one that the service has just closed is not used, nor one on which it has sent
+ * something that nobody asked for: that would be taken for the answer (response queue poisoning).
  */
-export class Connections {
-  readonly #origin: string
+export class Connections implements ConnectionOwner {
+  readonly #address: Address
   readonly #most: number
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
+  /** Who gets a connection at the end of this turn, and who waits until there is one for it. */
+  #called: Waiter[] = []
   readonly #waiting = new Set<Waiter>()
-  readonly #transport: buildConnector.BuildOptions
-  readonly #connector: buildConnector.connector
-  #halfOpen: buildConnector.connector | undefined
+  #timer: NodeJS.Timeout | undefined
   #closing = false
+  session: Buffer | undefined
 
   /** `most`: connections open at a time; who comes later waits. */
-  constructor(origin: string, most: number, lookup?: LookupFunction) {
-    this.#origin = origin
+  constructor(url: URL, most: number, lookup?: LookupFunction) {
+    this.#address = addressOf(url, lookup)
     this.#most = most
-    this.#transport = { allowH2: false, timeout: 0, keepAliveInitialDelay: 15_000, ...(lookup && { lookup }) }
-    this.#connector = buildConnector(this.#transport)
   }
 
   get size(): number {
@@ -44,12 +43,14 @@ export class Connections {
   }
 
   /**
-   * An idle connection, or a new one that connects when the first request is dispatched; undefined when there are too
-   * many: then `waiter` is called as soon as one is free. `fresh`: never one that was used before.
+   * A new connection, if one is wanted or no other is idle; undefined when `waiter` is called instead: soon, or when one
+   * becomes free. `fresh`: never one that was used before.
    */
   take(waiter: Waiter, fresh = false): Connection | undefined {
-    const connection = fresh ? undefined : this.#idle.pop()
-    if (connection) return connection
+    if (!fresh && this.#idle.length > this.#called.length) {
+      this.#call(waiter)
+      return undefined
+    }
     if (this.#all.size < this.#most) return this.#open()
     this.#waiting.add(waiter)
     return undefined
@@ -57,112 +58,84 @@ export class Connections {
 
   /** A connection that will not come back, for a protocol in which either end may finish before the other. */
   dedicated(): Connection {
-    this.#halfOpen ??= buildConnector({ ...this.#transport, allowHalfOpen: true })
-    return new Connection(this, this.#origin, this.#halfOpen)
+    return new Connection(this, this.#address, true)
   }
 
   /** Stop waiting. */
   leave(waiter: Waiter): void {
     this.#waiting.delete(waiter)
+    const place = this.#called.indexOf(waiter)
+    if (place >= 0) this.#called.splice(place, 1)
   }
 
-  /** Called by a connection whose answer has ended; it may be dispatched to again at once. */
+  /** The turn is over: everybody who was called gets an idle connection, or a new one when that has gone. */
+  handOut(): void {
+    const waiters = this.#called
+    this.#called = []
+    for (const waiter of waiters) {
+      const connection = this.#newestIdle() ?? this.take(waiter, true)
+      if (connection) waiter.connected(connection)
+    }
+  }
+
   released(connection: Connection): void {
-    if (this.#closing || !this.#all.has(connection)) connection.drop()
-    else if (this.#waiting.size === 0) this.#idle.push(connection)
-    else this.#hand(connection)
+    if (this.#closing || !connection.reusable) {
+      connection.drop()
+      return
+    }
+    connection.rest()
+    this.#idle.push(connection)
+    this.#timer ??= setInterval(() => this.#dropOld(), second).unref()
+    this.#callNext()
   }
 
-  /** Called by a connection that was closed: there is a place for who waits longest. */
   dropped(connection: Connection): void {
-    if (this.#all.delete(connection) && this.#waiting.size > 0) this.#hand(this.#open())
-  }
-
-  /** Called by a connection whose socket went away; if it was idle it is of no use, if busy that is its user's affair. */
-  disconnected(connection: Connection): void {
     const place = this.#idle.lastIndexOf(connection)
-    if (place < 0) return
-    this.#idle.splice(place, 1)
-    connection.drop()
+    if (place >= 0) this.#idle.splice(place, 1)
+    if (this.#all.delete(connection)) this.#callNext()
   }
 
   /** Close the idle connections now and the busy ones as they come back. */
   close(): void {
     this.#closing = true
+    clearInterval(this.#timer)
     for (const connection of this.#idle.splice(0)) connection.drop()
   }
 
+  #newestIdle(): Connection | undefined {
+    for (;;) {
+      const connection = this.#idle.pop()
+      if (connection === undefined || connection.reusable) return connection
+      connection.drop()
+    }
+  }
+
   #open(): Connection {
-    const connection = new Connection(this, this.#origin, this.#connector)
+    const connection = new Connection(this, this.#address)
     this.#all.add(connection)
     return connection
   }
 
-  #hand(connection: Connection): void {
+  /** There is a place for who waits longest. */
+  #callNext(): void {
+    if (this.#waiting.size === 0) return
     const [next] = this.#waiting
     this.#waiting.delete(next!)
-    // Not at once: undici may still be inside the parser that saw the end of the previous answer.
-    setImmediate(() => next!.connected(connection))
+    this.#call(next!)
+  }
+
+  #call(waiter: Waiter): void {
+    if (this.#called.push(waiter) === 1) setImmediate(handOut, this)
+  }
+
+  #dropOld(): void {
+    for (const connection of this.#idle.filter((connection) => connection.grewOld())) connection.drop()
+    if (this.#idle.length > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
   }
 }
 
-/** One connection to a target: an undici client, and the socket it currently speaks through. */
-export class Connection {
-  readonly owner: Connections
-  readonly client: Client
-  readonly #encrypted: boolean
-  #socket: Socket | undefined
-
-  constructor(owner: Connections, origin: string, connector: buildConnector.connector) {
-    this.owner = owner
-    this.#encrypted = origin.startsWith('https:')
-    this.client = new Client(origin, {
-      // The types say that a connector returns nothing; it returns the socket, and who gives up while connecting needs it.
-      connect: (options, callback) => {
-        this.#socket = connector(options, callback) as unknown as Socket
-      },
-      allowH2: false,
-      pipelining: 1,
-      keepAliveTimeout: 4_000,
-      keepAliveMaxTimeout: 60_000,
-      maxHeaderSize: largestHead,
-      // All waiting is watched by `Watch`.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    })
-    this.client.on('disconnect', () => owner.disconnected(this))
-  }
-
-  get gone(): boolean {
-    return this.#socket?.destroyed ?? false
-  }
-
-  /** Whether the socket ended with an error, such as a reset. */
-  get errored(): boolean {
-    return this.#socket?.errored != null
-  }
-
-  /** Bytes that have come in; 0 over TLS, where only those of the records are counted. */
-  get bytesRead(): number {
-    return this.#encrypted ? 0 : (this.#socket?.bytesRead ?? 0)
-  }
-
-  /** Hand it back for the next request. */
-  release(): void {
-    this.owner.released(this)
-  }
-
-  /** Let go of a socket that has changed its protocol. */
-  detach(): void {
-    this.#socket = undefined
-    this.drop()
-  }
-
-  /** Close it, whatever it is doing. */
-  drop(): void {
-    if (this.client.destroyed) return
-    this.client.destroy(null, () => {})
-    this.#socket?.destroy()
-    this.owner.dropped(this)
-  }
+function handOut(connections: Connections): void {
+  connections.handOut()
 }

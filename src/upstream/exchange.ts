@@ -1,13 +1,12 @@
 import type { Socket } from 'node:net'
-import type { Duplex, Readable } from 'node:stream'
-import type { Dispatcher } from 'undici'
 import { Problem, type ProblemCode } from '../http/problem.ts'
 import type { Affinity } from './balancers/balancer.ts'
-import type { Connection, Waiter } from './connections.ts'
+import type { Waiter } from './connections.ts'
 import { type Deadline, writeDeadline } from './deadline.ts'
 import type { Endable, Ending } from './ending.ts'
 import { classify, type Failure, InvalidResponse, type Stage, type Who } from './failure.ts'
-import { isFlood, type ResponseHead, readHead } from './framing.ts'
+import type { Connection, ResponseHandler } from './http1/connection.ts'
+import type { ResponseHead } from './http1/response-parser.ts'
 import type { Mirror } from './mirror.ts'
 import { idempotent, type RetryBudget, type RetrySettings } from './retry.ts'
 import type { Target } from './target.ts'
@@ -123,10 +122,10 @@ const mostInterim = 16
  *  4. The content flows as the receiver takes it; then the connection goes back.
  *
  * An attempt that fails before a byte of an answer came is made once more with another target, or on a fresh
- * connection, if the request may be sent twice or was not sent at all. The object is undici's handler itself: no
- * stream, and no promise but the one for all of it.
+ * connection, if the request may be sent twice or was not sent at all. The connection calls it directly: no stream, and
+ * no promise but the one for all of it.
  */
-export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, Endable {
+export class Exchange implements ResponseHandler, Waiter, Watched, Endable {
   readonly #service: Service
   readonly #request: Outgoing
   readonly #body: Buffer | Upload | null
@@ -138,13 +137,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
   #since = 0
   #target: Target | undefined
   #connection: Connection | undefined
-  #controller: Dispatcher.DispatchController | undefined
+  /** Whether this attempt came so far that something of the request may have reached the target. */
+  #sent = false
   #head: ResponseHead | undefined
   #upgraded = false
   #interim = 0
-  /** Bytes on the connection before this attempt, and bytes of content since. */
-  #readBefore = 0
-  #content = 0
   #paused = false
   attempts = 0
   place = -1
@@ -187,7 +184,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     this.#began = this.#service.clock()
     this.#service.watch.add(this)
     this.#service.budget.deposit()
-    // Anything else would not stay below the path of the target, and undici would take some of it for another origin.
+    // Anything else would not stay below the path of the target.
     if (this.#request.target.charCodeAt(0) !== 47) {
       this.fail('client', 'bad-request')
       return
@@ -219,7 +216,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     this.#target = target
     this.#phase = 'connect'
     this.#since = this.#service.clock()
-    this.#controller = undefined
+    this.#sent = false
     this.attempts += 1
     target.state.begin()
     const { connections } = target.state
@@ -237,18 +234,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     this.#connection = connection
     const { method, upgrade } = this.#request
     const fields = this.#service.deadline ? this.#withDeadline(this.#service.deadline) : this.#request.fields
-    const body = this.#body
-    const length = body instanceof Upload ? body.length : undefined
-    connection.client.dispatch(
-      {
-        path: target.basePath + this.#request.target,
-        method,
-        headers: (length === undefined ? fields : [...fields, 'content-length', String(length)]) as string[],
-        body: body as Buffer | Readable | null,
-        upgrade: upgrade ?? null,
-      },
-      this,
-    )
+    connection.send({ method, path: target.basePath + this.#request.target, fields, body: this.#body, upgrade }, this)
   }
 
   /** What is left of the whole, or of the wait for the head when that is less. */
@@ -260,13 +246,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
 
   // 2. The request
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#phase !== 'connect') {
-      controller.abort(new Error('given up while connecting'))
-      return
-    }
-    this.#controller = controller
-    this.#readBefore = this.#connection!.bytesRead
+  onRequestStart(): void {
+    this.#sent = true
     this.#since = this.connectedAt = this.#service.clock()
     this.#phase = this.#body instanceof Upload ? 'request' : 'head'
   }
@@ -283,55 +264,33 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     if (this.answeredAt === 0) this.answeredAt = this.#service.clock()
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (this.#phase === 'over') return
-    const raw = controller.rawHeaders as Buffer[]
-    if (status >= 100 && status < 200) {
-      this.#interimHead(status, raw)
-      return
-    }
-    const head = readHead(status, raw, this.#request.method)
-    this.#head = head
-    this.#phase = 'body'
-    this.#since = this.answeredAt
-    this.#target!.state.answered(status)
-    this.#receiver.head(head)
-  }
-
-  #interimHead(status: number, raw: readonly Buffer[]): void {
+  onInterim(status: number, fields: readonly string[]): void {
     this.#interim += 1
     if (this.#interim > mostInterim) throw new InvalidResponse(`more than ${mostInterim} interim answers`)
     if (status !== 103) return
     const link: string[] = []
-    for (let i = 0; i < raw.length; i += 2) {
-      if (raw[i]!.toString('latin1').toLowerCase() === 'link') link.push(raw[i + 1]!.toString('latin1'))
-    }
+    for (let i = 0; i < fields.length; i += 2) if (fields[i]!.toLowerCase() === 'link') link.push(fields[i + 1]!)
     if (link.length > 0) this.#receiver.hint(link)
   }
 
-  onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
-    _status: number,
-    _fields: unknown,
-    socket: Socket | Duplex,
-  ): void {
-    this.#connection!.detach()
+  onResponseStart(head: ResponseHead): void {
+    this.#head = head
+    this.#phase = 'body'
+    this.#since = this.answeredAt
+    this.#target!.state.answered(head.status)
+    this.#receiver.head(head)
+  }
+
+  onUpgrade(fields: readonly string[], socket: Socket): void {
     this.#connection = undefined
-    if (this.#phase === 'over') {
-      socket.destroy()
-      return
-    }
     try {
-      const { fields } = readHead(101, controller.rawHeaders as Buffer[], this.#request.method)
-      this.#receiver.upgraded!(fields, socket as Socket)
+      this.#receiver.upgraded!(fields, socket)
     } catch (error) {
       socket.destroy()
       this.broken(error as Error)
       return
     }
     this.#upgraded = true
-    // A tunnel may stand for days: nothing of undici is kept for it.
-    this.#controller = undefined
     this.#target!.state.answered(101)
     this.#leave()
   }
@@ -343,28 +302,16 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
 
   // 4. The content
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#phase !== 'body') return
+  onResponseData(chunk: Buffer): void {
     if (this.#head!.status === 205) throw new InvalidResponse('a 205 has no content')
     this.#since = this.#service.clock()
-    this.#content += chunk.length
     if (this.#receiver.data(chunk)) return
     this.#paused = true
-    controller.pause()
+    this.#connection?.pause()
   }
 
   onResponseEnd(): void {
-    if (this.#phase !== 'body') return
     const connection = this.#connection!
-    // undici takes a reset for the end of content that has no other end; a reset is none (RFC 9112 §8).
-    if (this.#head!.closeDelimited && connection.errored) {
-      this.broken(Object.assign(new Error('reset in the middle of the content'), { code: 'ECONNRESET' }))
-      return
-    }
-    if (this.#flooded()) {
-      this.broken(new InvalidResponse('the chunks are more framing than content'))
-      return
-    }
     this.#connection = undefined
     connection.release()
     this.#target!.state.end()
@@ -383,22 +330,18 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     this.fail('client', 'client-closed-request', new Error('the client stopped reading'))
   }
 
-  #flooded(): boolean {
-    return this.#head!.chunked && isFlood(this.#connection!.bytesRead - this.#readBefore, this.#content)
-  }
-
   /** The receiver can take more. */
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
     this.#since = this.#service.clock()
-    this.#controller?.resume()
+    this.#connection?.resume()
   }
 
   // What goes wrong
 
-  onResponseError(_controller: unknown, error: Error): void {
-    if (this.#phase !== 'over' && this.#phase !== 'flush') this.broken(error)
+  onResponseError(error: Error): void {
+    this.broken(error)
   }
 
   check(now: number): void {
@@ -422,7 +365,6 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
         return
       case 'body':
         if (this.#paused) this.#checkReader(waited)
-        else if (this.#flooded()) this.broken(new InvalidResponse('the chunks are more framing than content'))
         else if (waited > this.#timeouts.idle) this.#tooLate('upstream-timeout')
         return
       case 'flush':
@@ -455,7 +397,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     if (who === 'upstream') target.state.failed(code)
     const next = this.#mayRepeat(code) ? this.#service.choose(this.#request.affinity, target) : undefined
     // Who could not be reached just now is not tried again at once.
-    if (next && (this.#controller || next !== target) && this.#service.budget.withdraw()) {
+    if (next && (this.#sent || next !== target) && this.#service.budget.withdraw()) {
       this.#abandon()
       this.#attempt(next)
     } else {
@@ -467,7 +409,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
   #mayRepeat(code: ProblemCode): boolean {
     if (this.attempts > this.#service.retry.attempts || code === 'internal-error' || this.answeredAt > 0) return false
     if (this.#body instanceof Upload && this.#body.started) return false
-    if (!this.#controller) return true
+    if (!this.#sent) return true
     if (code !== 'upstream-disconnected') return false
     return this.#request.repeatable ?? idempotent.has(this.#request.method)
   }
@@ -477,13 +419,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, Watched, En
     const connection = this.#connection
     const target = this.#target
     if (!target || this.#phase === 'flush') return
-    const controller = this.#controller
-    // Whatever undici has to say about this attempt from now on comes too late.
     this.#phase = 'over'
     this.#connection = undefined
-    this.#controller = undefined
     target.state.connections.leave(this)
-    controller?.abort(new Error('given up'))
     connection?.drop()
     target.state.abandoned()
     target.state.end()

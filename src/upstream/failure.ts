@@ -22,33 +22,31 @@ export class InvalidResponse extends Error {
   }
 }
 
-/** What the error codes of node:net, node:tls and undici mean once a connection stands. */
-const codes: Readonly<Record<string, ProblemCode>> = {
-  ECONNRESET: 'upstream-disconnected',
-  EPIPE: 'upstream-disconnected',
-  UND_ERR_SOCKET: 'upstream-disconnected',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'upstream-disconnected',
-  HPE_INVALID_EOF_STATE: 'upstream-disconnected',
-  ETIMEDOUT: 'upstream-timeout',
-  UND_ERR_HEADERS_OVERFLOW: 'upstream-invalid-response',
-  HTTPParserError: 'upstream-invalid-response',
-  ERR_INVALID_CHAR: 'upstream-invalid-response',
-  ERR_HTTP_INVALID_STATUS_CODE: 'upstream-invalid-response',
-  ERR_ASSERTION: 'upstream-invalid-response',
+/** The service closed the connection before the answer was whole. */
+export class ConnectionClosed extends Error {
+  constructor() {
+    super('the service closed the connection')
+    this.name = 'ConnectionClosed'
+  }
 }
 
-/** Messages of undici's SocketError that blame what the service said, not that it went away. */
-const misbehaviour = new Set(['bad response', 'bad upgrade'])
+/** The gateway built a request that would be another one on the wire. */
+export class UnsendableRequest extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'UnsendableRequest'
+  }
+}
 
-/** Errors that say the gateway built a request which cannot be sent: our defect, not the service's. */
-const ours = new Set([
-  'UND_ERR_INVALID_ARG',
-  'UND_ERR_NOT_SUPPORTED',
-  'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
-  'TypeError',
-  'RangeError',
-  'ReferenceError',
-])
+/** What the error codes of node:net, node:tls and node:http mean once a connection stands; else the service has left. */
+const codes: Readonly<Record<string, ProblemCode>> = {
+  ETIMEDOUT: 'upstream-timeout',
+  // Node's response would not take a field of the answer.
+  ERR_INVALID_CHAR: 'upstream-invalid-response',
+}
+
+/** Errors of our own lines: not the service's. */
+const ours = new Set(['UnsendableRequest', 'TypeError', 'RangeError', 'ReferenceError'])
 
 /** No connection could be made because this machine has none left: the service is not to blame. */
 const exhausted = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
@@ -56,16 +54,13 @@ const exhausted = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVA
 /** Reads the error of an attempt that failed at `stage`. */
 export function classify(error: Error & { readonly code?: unknown }, stage: Stage): ProblemCode {
   if (error instanceof Problem) return error.code
-  if (error instanceof InvalidResponse || misbehaviour.has(error.message)) return 'upstream-invalid-response'
+  if (error instanceof InvalidResponse) return 'upstream-invalid-response'
   // A code is what the outside has; an error without one comes from our own lines.
   const code = typeof error.code === 'string' ? error.code : error.name
   if (ours.has(code)) return 'internal-error'
   if (stage === 'connect' && exhausted.has(code)) return 'overloaded'
-  if (stage === 'connect')
-    return code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT' ? 'upstream-timeout' : 'upstream-unreachable'
-  // undici says this of any head that is wrong and announces content.
-  if (stage !== 'body' && code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') return 'upstream-invalid-response'
-  return codes[code] ?? (code.startsWith('HPE_') ? 'upstream-invalid-response' : 'upstream-disconnected')
+  if (stage === 'connect') return code === 'ETIMEDOUT' ? 'upstream-timeout' : 'upstream-unreachable'
+  return codes[code] ?? 'upstream-disconnected'
 }
 
 const details: { readonly [Code in ProblemCode]?: (service: string) => string } = {

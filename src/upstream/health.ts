@@ -1,5 +1,6 @@
 import { connect, type LookupFunction, type Socket } from 'node:net'
-import { Client } from 'undici'
+import { type Address, addressOf, Connection, type ConnectionOwner, type ResponseHandler } from './http1/connection.ts'
+import type { ResponseHead } from './http1/response-parser.ts'
 
 export interface HealthSettings {
   /** Path that answers with a status from 200 to 399 while the target can serve. */
@@ -23,66 +24,103 @@ export interface HealthTools {
 /** A probe's answer beyond this is not read. */
 const mostContent = 65_536
 
+/** One question to a target. */
+class Probe implements ResponseHandler, ConnectionOwner {
+  readonly #connection: Connection
+  readonly #done: (why: string | undefined) => void
+  readonly #timer: NodeJS.Timeout
+  #status = 0
+  #bytes = 0
+  session: Buffer | undefined
+
+  /** `done` is told once: what is wrong, or undefined. `timeout` in milliseconds. */
+  constructor(address: Address, path: string, timeout: number, done: (why: string | undefined) => void) {
+    this.#done = done
+    this.#timer = setTimeout(() => this.#end(`no answer within ${timeout} ms`), timeout).unref()
+    this.#connection = new Connection(this, address)
+    this.#connection.send({ method: 'GET', path, fields: ['User-Agent', 'sallyport-health'], body: null }, this)
+  }
+
+  /** Nobody wants to know any more. */
+  cancel(): void {
+    clearTimeout(this.#timer)
+    this.#connection.drop()
+  }
+
+  onResponseStart({ status }: ResponseHead): void {
+    this.#status = status
+  }
+
+  onResponseData(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    if (this.#bytes > mostContent) this.onResponseEnd()
+  }
+
+  onResponseEnd(): void {
+    this.#end(this.#status < 400 ? undefined : `status ${this.#status}`)
+  }
+
+  onResponseError(error: Error): void {
+    this.#end(error.message)
+  }
+
+  #end(why: string | undefined): void {
+    this.cancel()
+    this.#done(why)
+  }
+
+  onRequestStart(): void {}
+  onRequestSent(): void {}
+  onResponseStarted(): void {}
+  onInterim(): void {}
+  onUpgrade(): void {}
+  released(): void {}
+  dropped(): void {}
+}
+
 /**
- * Asks one target at intervals how it is, over a connection of its own, so that a target whose connections are all busy
+ * Asks one target at intervals how it is, each time over a connection of its own, so that a target whose connections are all busy
  * is not taken for dead. Counts as healthy until probes say otherwise.
  */
 export class Prober {
-  readonly #client: Client
+  readonly #address: Address
   readonly #path: string
   readonly #settings: HealthSettings
   readonly #chance: () => number
   readonly #changed: (why: string | undefined) => void
   #streak = 0
   #timer: NodeJS.Timeout | undefined
+  #probe: Probe | undefined
   #stopped = false
   healthy = true
 
   /** `changed` is told why a target is unhealthy, or undefined when it is healthy again. */
   constructor(url: string, settings: HealthSettings, tools: HealthTools, changed: (why: string | undefined) => void) {
-    const { origin, pathname } = new URL(url)
-    this.#client = new Client(origin, {
-      connect: { allowH2: false, timeout: settings.timeout, lookup: tools.lookup },
-      allowH2: false,
-      headersTimeout: settings.timeout,
-      bodyTimeout: settings.timeout,
-      maxHeaderSize: 16_384,
-    })
-    this.#path = pathname.replace(/\/$/, '') + settings.path
+    const parsed = new URL(url)
+    this.#address = addressOf(parsed, tools.lookup)
+    this.#path = parsed.pathname.replace(/\/$/, '') + settings.path
     this.#settings = settings
     this.#chance = tools.chance
     this.#changed = changed
-    void this.#probe()
+    this.#ask()
   }
 
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
-    this.#client.destroy(null, () => {})
+    this.#probe?.cancel()
   }
 
-  async #probe(): Promise<void> {
-    const why = await this.#ask()
-    if (this.#stopped) return
+  #ask(): void {
+    const { timeout } = this.#settings
+    this.#probe = new Probe(this.#address, this.#path, timeout, (why) => this.#told(why))
+  }
+
+  #told(why: string | undefined): void {
     this.#count(why)
     // Spread by a tenth, so that the probes of many gateways do not fall together.
     const pause = this.#settings.interval * (0.95 + 0.1 * this.#chance())
-    this.#timer = setTimeout(() => void this.#probe(), pause).unref()
-  }
-
-  async #ask(): Promise<string | undefined> {
-    try {
-      const { statusCode, body } = await this.#client.request({
-        method: 'GET',
-        path: this.#path,
-        headers: { 'user-agent': 'sallyport-health' },
-        signal: AbortSignal.timeout(this.#settings.timeout),
-      })
-      await body.dump({ limit: mostContent })
-      return statusCode >= 200 && statusCode < 400 ? undefined : `status ${statusCode}`
-    } catch (error) {
-      return (error as Error).message
-    }
+    if (!this.#stopped) this.#timer = setTimeout(() => this.#ask(), pause).unref()
   }
 
   #count(why: string | undefined): void {

@@ -1,6 +1,6 @@
 import { Exchange, type Outgoing, type Receiver, type Service } from './exchange.ts'
 import { type Failure, InvalidResponse, problemOf } from './failure.ts'
-import type { ResponseHead } from './framing.ts'
+import type { ResponseHead } from './http1/response-parser.ts'
 
 /** A request of the gateway's own to a service, whose answer is wanted whole. */
 export interface PartRequest extends Outgoing {

@@ -67,7 +67,7 @@ export class TargetState {
     this.#facts = { service, target: url.origin }
     this.#settings = settings
     this.#tools = tools
-    this.connections = new Connections(url.origin, settings.connections, tools.lookup)
+    this.connections = new Connections(url, settings.connections, tools.lookup)
     this.#breaker = new Breaker(settings.breaker, tools.clock, (state) => this.#report(state))
     this.#knocker = new Knocker(url, tools, () => this.#breaker.reachable())
     this.#prober = settings.health && new Prober(settings.url, settings.health, tools, (why) => this.#judge(why))

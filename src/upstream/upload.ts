@@ -1,6 +1,6 @@
-import { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { Problem } from '../http/problem.ts'
+import type { BodySink, BodySource } from './http1/request-writer.ts'
 import type { Copy } from './mirror.ts'
 import type { Watch, Watched } from './watch.ts'
 
@@ -207,13 +207,10 @@ export function readContent(
 }
 
 /**
- * A request body on its way to a service, in the shape that undici takes for a stream.
- *
- * Handing over the request itself would let undici destroy it, and with it the connection that the answer must go out
- * on; a stream in between would copy what needs no copy. It begins to read when undici begins to send: a request that
- * finds no connection is still whole.
+ * A request body on its way to a service. It begins to read when it begins to be sent: a request that finds no
+ * connection is still whole.
  */
-export class Upload extends EventEmitter implements Watched {
+export class Upload implements BodySource, Watched {
   /** Bytes announced by `Content-Length`; undefined when chunked. */
   readonly length: number | undefined
   readonly #req: IncomingMessage
@@ -222,8 +219,8 @@ export class Upload extends EventEmitter implements Watched {
   readonly #limit: number
   readonly #idle: number
   readonly #events: BodyEvents & { readonly begin: () => void }
-  /** undici's word for: it has let go of the body. */
-  destroyed = false
+  #sink: BodySink | undefined
+  #destroyed = false
   place = -1
 
   /** `limit` in bytes, `idle` in milliseconds; `begin` is called before the first byte is asked for. */
@@ -235,7 +232,6 @@ export class Upload extends EventEmitter implements Watched {
     tools: BodyTools,
     events: BodyEvents & { readonly begin: () => void },
   ) {
-    super()
     this.#req = req
     this.length = length
     this.#meter = new Meter(tools.clock)
@@ -263,38 +259,29 @@ export class Upload extends EventEmitter implements Watched {
     if (this.#meter.tooSlow(now, this.#idle)) this.#events.tooSlow()
   }
 
-  /** Never called; undici recognises a stream by it. */
-  pipe(): never {
-    throw new TypeError('an upload is read by events')
-  }
-
-  resume(): this {
-    if (this.destroyed) return this
-    if (this.#meter.started) this.#meter.resume()
-    else {
-      this.#meter.start()
-      this.#watch.add(this)
-      this.#req.on('data', this.#onData).on('end', this.#onEnd)
-      this.#events.begin()
-    }
+  flow(sink: BodySink): void {
+    if (this.#destroyed) return
+    this.#sink = sink
+    this.#meter.start()
+    this.#watch.add(this)
+    this.#req.on('data', this.#onData).on('end', this.#onEnd)
+    this.#events.begin()
     this.#req.resume()
-    return this
   }
 
-  pause(): this {
-    this.#meter.pause()
-    this.#req.pause()
-    return this
+  resume(): void {
+    if (this.#destroyed) return
+    this.#meter.resume()
+    this.#req.resume()
   }
 
-  /** Called by undici when it is done with the body, whatever the reason; what is left runs into nothing. */
-  destroy(): this {
-    if (this.destroyed) return this
-    this.destroyed = true
+  /** What is left of it runs into nothing. */
+  destroy(): void {
+    if (this.#destroyed) return
+    this.#destroyed = true
     this.#watch.delete(this)
     this.#req.off('data', this.#onData).off('end', this.#onEnd)
     if (this.started) discardRest(this.#req)
-    return this
   }
 
   readonly #onData = (chunk: Buffer) => {
@@ -303,13 +290,16 @@ export class Upload extends EventEmitter implements Watched {
       this.#events.tooLarge()
       return
     }
-    this.emit('data', chunk)
+    const more = this.#sink!.write(chunk)
     this.#events.copy?.chunk(chunk)
+    if (more || this.#destroyed) return
+    this.#meter.pause()
+    this.#req.pause()
   }
 
   readonly #onEnd = () => {
     this.#watch.delete(this)
-    this.emit('end')
+    this.#sink!.end()
     this.#events.copy?.end()
   }
 }

@@ -9,8 +9,8 @@ export interface Watched {
 /**
  * One timer for all exchanges: walks its round every `period` milliseconds and asks each charge whether its time is up.
  *
- * A timer of its own per stage of every request would cost more than the stages, and undici's timers are half a second
- * late by design. The timer lives only while there is somebody to watch, and never keeps the process alive.
+ * A timer of its own per stage of every request would cost more than the stages. The timer lives only while there is
+ * somebody to watch, and never keeps the process alive.
  */
 export class Watch {
   readonly #clock: () => number

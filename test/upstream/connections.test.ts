@@ -3,59 +3,85 @@ import { once } from 'node:events'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { describe, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
-import type { Dispatcher } from 'undici'
-import { type Connection, Connections } from '../../src/upstream/connections.ts'
+import { Connections } from '../../src/upstream/connections.ts'
+import type { Connection, ResponseHandler } from '../../src/upstream/http1/connection.ts'
 import { ask, gatewayTo, httpBackend, rawBackend, sleep, until, upstreamTo } from './scene.ts'
 
 /** Sends one request over a connection and gives it back when the answer has ended. */
 function send(connection: Connection, path: string, done: (path: string) => void): void {
-  const handler: Dispatcher.DispatchHandler = {
+  const handler: ResponseHandler = {
     onRequestStart() {},
+    onRequestSent() {},
+    onResponseStarted() {},
+    onInterim() {},
     onResponseStart() {},
     onResponseData() {},
+    onUpgrade() {},
     onResponseEnd() {
       connection.release()
       done(path)
     },
-    onResponseError(_controller, error) {
+    onResponseError(error) {
       done(`${path} ${error.message}`)
     },
   }
-  connection.client.dispatch({ path, method: 'GET' }, handler)
+  connection.send({ path, method: 'GET', fields: [], body: null }, handler)
+}
+
+/** A connection, as soon as there is one. */
+function take(connections: Connections, fresh = false): Promise<Connection> {
+  return new Promise((connected) => {
+    const connection = connections.take({ connected }, fresh)
+    if (connection) connected(connection)
+  })
+}
+
+/** One that has carried a request and is idle now. */
+async function used(connections: Connections): Promise<Connection> {
+  const connection = await take(connections, true)
+  await new Promise<string>((done) => send(connection, '/', done))
+  return connection
 }
 
 describe('the connections to one target', { concurrency: true, timeout: 30_000 }, () => {
-  test('are never more than allowed: who comes later waits its turn', async (t) => {
-    let most = 0
-    let now = 0
-    const backend = await httpBackend(t, async (req, res) => {
-      most = Math.max(most, ++now)
-      await sleep(10)
-      now -= 1
-      res.end(req.url)
+  for (const [most, order] of [
+    [1, (served: readonly string[]) => served],
+    // Which of three is done first is the service's affair.
+    [3, (served: readonly string[]) => served.toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1)))],
+  ] as const) {
+    test(`are never more than ${most} when no more are allowed: who comes later waits its turn`, async (t) => {
+      let busiest = 0
+      let now = 0
+      const backend = await httpBackend(t, async (req, res) => {
+        busiest = Math.max(busiest, ++now)
+        await sleep(10)
+        now -= 1
+        res.end(req.url)
+      })
+      const connections = new Connections(new URL(backend.url), most)
+      t.after(() => connections.close())
+      const served: string[] = []
+      const expected = Array.from({ length: 12 }, (_, i) => `/${i}`)
+      for (const path of expected) {
+        const waiter = { connected: (connection: Connection) => send(connection, path, (what) => served.push(what)) }
+        const connection = connections.take(waiter)
+        if (connection) waiter.connected(connection)
+      }
+      await until(() => served.length === 12)
+      assert.deepEqual(order(served), expected)
+      assert.equal(busiest, most)
+      assert.equal(connections.size, most)
+      assert.equal(connections.idle, most)
     })
-    const connections = new Connections(backend.url, 3)
-    t.after(() => connections.close())
-    const served: string[] = []
-    const expected = Array.from({ length: 12 }, (_, i) => `/${i}`)
-    for (const path of expected) {
-      const waiter = { connected: (connection: Connection) => send(connection, path, (what) => served.push(what)) }
-      const connection = connections.take(waiter)
-      if (connection) waiter.connected(connection)
-    }
-    await until(() => served.length === 12)
-    assert.deepEqual(served, expected)
-    assert.equal(most, 3)
-    assert.equal(connections.size, 3)
-    assert.equal(connections.idle, 3)
-  })
+  }
 
   test('make room when one is dropped, and for who stays when others stop waiting', async (t) => {
     const backend = await httpBackend(t, (_req, res) => res.end())
-    const connections = new Connections(backend.url, 1)
+    const connections = new Connections(new URL(backend.url), 1)
     t.after(() => connections.close())
-    const first = connections.take({ connected() {} })!
+    const first = await take(connections)
     const got: string[] = []
     const impatient = { connected: () => got.push('impatient') }
     const patient = { connected: () => got.push('patient') }
@@ -72,21 +98,33 @@ describe('the connections to one target', { concurrency: true, timeout: 30_000 }
 
   test('the last one used is used next, and a fresh one on demand', async (t) => {
     const backend = await httpBackend(t, (_req, res) => res.end())
-    const connections = new Connections(backend.url, 9)
+    const connections = new Connections(new URL(backend.url), 9)
     t.after(() => connections.close())
-    const waiter = { connected() {} }
-    const [one, other] = [connections.take(waiter)!, connections.take(waiter)!]
-    one.release()
-    other.release()
-    assert.equal(connections.take(waiter), other)
-    const fresh = connections.take(waiter, true)!
+    const [one, other] = [await used(connections), await used(connections)]
+    assert.equal(await take(connections), other)
+    const fresh = await take(connections, true)
     assert.ok(fresh !== one && fresh !== other)
-    assert.equal(connections.take(waiter), one)
+    assert.equal(await take(connections), one)
+  })
+
+  test('one on which something came that nobody asked for is not used again, however late it is read', async (t) => {
+    const backend = await rawBackend(t, (socket) => {
+      socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'))
+    })
+    const connections = new Connections(new URL(backend.url), 9)
+    t.after(() => connections.close())
+    const poisoned = await used(connections)
+    backend.sockets[0]!.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison')
+    // The bytes are there, and have not been read, when the connection is asked for.
+    await setImmediate()
+    const next = await take(connections)
+    assert.notEqual(next, poisoned)
+    assert.equal(poisoned.gone, true)
   })
 
   test('that the service closes while idle are forgotten', async (t) => {
     const backend = await httpBackend(t, (_req, res) => res.end())
-    const connections = new Connections(backend.url, 9)
+    const connections = new Connections(new URL(backend.url), 9)
     t.after(() => connections.close())
     let served = 0
     for (let i = 0; i < 5; i++) send(connections.take({ connected() {} })!, '/', () => served++)
@@ -96,20 +134,35 @@ describe('the connections to one target', { concurrency: true, timeout: 30_000 }
     assert.equal(connections.idle, 0)
   })
 
-  test('one that is closed while connecting tells its user', async (t) => {
+  test('one that is closed while connecting is gone, and its place is free', async (t) => {
     const silent = await rawBackend(t, (socket) => socket.resume())
-    const connections = new Connections(`https://127.0.0.1:${silent.port}`, 1)
+    const connections = new Connections(new URL(`https://127.0.0.1:${silent.port}`), 1)
     t.after(() => connections.close())
     const connection = connections.take({ connected() {} })!
-    let told = ''
-    send(connection, '/', (what) => {
-      told = what
-    })
-    await sleep(20)
+    send(connection, '/', () => assert.fail('who drops it knows'))
+    await until(() => silent.sockets.length === 1)
     connection.drop()
-    await until(() => told !== '')
-    assert.match(told, /destroyed/)
+    assert.equal(connections.size, 0)
+    await until(() => silent.sockets[0]!.readableEnded)
   })
+})
+
+test('idle connections are closed before the service closes them, by what it says of itself', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  let kept = ''
+  const backend = await rawBackend(t, (socket) => {
+    socket.on('data', () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 0\r\n${kept}\r\n`))
+  })
+  const secondsOf = async (timeout: string) => {
+    kept = timeout && `Keep-Alive: timeout=${timeout}\r\n`
+    const connections = new Connections(new URL(backend.url), 9)
+    await used(connections)
+    let seconds = 0
+    for (; connections.size > 0; seconds++) t.mock.timers.tick(1_000)
+    return seconds
+  }
+  assert.deepEqual([await secondsOf(''), await secondsOf('5'), await secondsOf('2')], [5, 4, 0])
+  assert.equal(await secondsOf('3600'), 61)
 })
 
 test('a target that does not finish the handshake is a 504 after the connect time of the settings', async (t) => {

@@ -1,6 +1,6 @@
-import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { Agent, createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Pool } from 'undici'
 import { createApp } from '../../app.ts'
 import type { Definition } from '../../config/schema.ts'
 import { createDecisions } from '../../gateway/decisions.ts'
@@ -216,22 +216,21 @@ async function openFront({ live, metrics }: Assembly, now: () => number): Promis
   const leaving = () => front.leaving
   front.serve(createApp({ live, metrics, decisions: createDecisions(), leaving, limits, log, now }).callback())
   const { origin, host } = new URL(live.current.publicUrl)
-  const pool = new Pool(`http://127.0.0.1:${front.port}`, { connections: 16, pipelining: 1 })
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 })
 
   return {
     async send({ method, url, headers, body }): Promise<Answered> {
-      const answer = await pool.request({
-        method: method as 'GET',
-        path: url.startsWith(origin) ? url.slice(origin.length) || '/' : url,
-        headers: { ...headers, host, ...besides(method, origin) },
-        ...(body !== undefined && { body }),
-      })
-      await answer.body.dump()
+      const path = url.startsWith(origin) ? url.slice(origin.length) || '/' : url
+      const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
+      const fields = { ...headers, host, ...length, ...besides(method, origin) }
+      const asked = request({ host: '127.0.0.1', port: front.port, agent, method, path, headers: fields }).end(body)
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+      answer.resume()
       const id = String(answer.headers['x-request-id'])
       const line = early.get(id) ?? (await new Promise<RequestLine>((resolve) => waiting.set(id, resolve)))
       early.delete(id)
       return {
-        status: answer.statusCode,
+        status: answer.statusCode!,
         code: line.problem,
         subject: line.subject,
         // "orders DELETE /{id}": the name of a service has no space.
@@ -239,7 +238,7 @@ async function openFront({ live, metrics }: Assembly, now: () => number): Promis
       }
     },
     async close() {
-      await pool.destroy()
+      agent.destroy()
       await front.close(0)
     },
   }
