@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Fault } from '../config/load.ts'
 import type { Definition } from '../config/schema.ts'
@@ -17,15 +17,43 @@ import { isLoopback, publicUrlOf } from './assemble.ts'
 
 /**
  * What services.json names and what can be known without serving: whether the embedded issuer would start, with its
- * users and clients, and whether the local documents can be read. Nothing is kept and nobody is asked.
+ * users and clients, whether the local documents can be read, and whether the store's file is one. Nothing is kept and
+ * nobody is asked.
  */
 export async function checkFiles(
   definition: Definition,
   folder: string,
 ): Promise<{ readonly faults: readonly Fault[]; readonly findings: readonly Finding[] }> {
-  const [faults, documents] = await Promise.all([checkIssuer(definition, folder), checkDocuments(definition, folder)])
-  return { faults: [...faults, ...documents.faults], findings: documents.findings }
+  const [store, issuer, documents] = await Promise.all([
+    checkStore(definition),
+    checkIssuer(definition, folder),
+    checkDocuments(definition, folder),
+  ])
+  return { faults: [...store, ...issuer, ...documents.faults], findings: documents.findings }
 }
+
+/** Looked at, not opened: SQLite would write to it. A file that is not there yet will be made. */
+async function checkStore({ store }: Definition): Promise<readonly Fault[]> {
+  if (store.type !== 'sqlite') return []
+  const told = (message: string): readonly Fault[] => [{ path: ['store', 'path'], message: `${store.path} ${message}` }]
+  try {
+    const file = await open(store.path)
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(databaseMark.length), 0, databaseMark.length, 0)
+      if (bytesRead === 0 || buffer.toString('latin1') === databaseMark) return []
+      return told('is not a SQLite database; name another path, or move it away')
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return []
+    return told(code === 'EISDIR' ? 'is a folder; name a file in it' : `cannot be read: ${message}`)
+  }
+}
+
+/** How every database file begins. */
+const databaseMark = 'SQLite format 3\0'
 
 async function checkIssuer(definition: Definition, folder: string): Promise<readonly Fault[]> {
   const [name, settings] = Object.entries(definition.issuers).find(([, { type }]) => type === 'embedded') ?? []

@@ -1,4 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { suggest } from '../config/suggest.ts'
 
 /** What a command may use of the world, handed in so that tests can look over its shoulder. */
 export interface Terminal {
@@ -37,7 +38,11 @@ export function parseOptions<const Options extends NonNullable<ParseArgsConfig['
   try {
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
   } catch (error) {
-    throw new UsageError((error as Error).message)
+    const { code, message } = error as NodeJS.ErrnoException
+    const unknown = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? /'(--?[^'\s]+)/.exec(message)?.[1] : undefined
+    if (unknown === undefined) throw new UsageError(message)
+    const meant = suggest(unknown.replace(/^-+/, ''), Object.keys(options))
+    throw new UsageError(`there is no option ${unknown}${meant ? `; did you mean --${meant}?` : ''}`)
   }
 }
 

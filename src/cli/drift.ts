@@ -93,7 +93,8 @@ function format({ services, accepted }: Answer, live: boolean): string {
       lines.push(`  ${kind.padEnd(width)}  ${operation}: ${detail}`)
     if (findings.length > most) lines.push(`  and ${findings.length - most} more; --json has them all`)
   }
-  if (services.every(({ findings }) => findings.length === 0)) lines.push('No drift.')
+  if (services.every(({ findings }) => findings.length === 0))
+    lines.push(lines.length === accepted.length ? 'No drift.' : 'No drift, as far as documents can be read.')
   if (!live) lines.push('No running gateway was asked: what services answer beyond their documents is not known.')
   return lines.join('\n')
 }

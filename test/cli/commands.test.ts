@@ -133,6 +133,19 @@ describe('sallyport check', () => {
   })
 })
 
+test('an option that is not there is told, with the one that may be meant', async () => {
+  const { code, err } = await sallyport(['keys', 'create', '--owner', 'a', '--rolls', 'x'], sound)
+  assert.equal(code, 2)
+  assert.match(err, /^sallyport: there is no option --rolls; did you mean --roles\?$/m)
+})
+
+test('no drift is found in what cannot be read, and that is said', async () => {
+  const definition = { ...sound, services: [{ ...sound.services[0], openapi: './none.yaml' }] }
+  const { out } = await sallyport(['drift', '--offline'], definition)
+  assert.match(out, /^orders: its document cannot be read \(there is no such file\)$/m)
+  assert.match(out, /^No drift, as far as documents can be read\.$/m)
+})
+
 describe('sallyport check looks into what services.json names', () => {
   const issuer = (users: string, more: object = {}) => ({
     ...sound,
@@ -149,6 +162,11 @@ describe('sallyport check looks into what services.json names', () => {
     for (const [definition, expected] of [
       [issuer('./nobody.json'), /\/issuers\/local\/users: .*nobody\.json: there is no such file/],
       [issuer('./services.json'), /\/issuers\/local\/users: .*services\.json: .*is not a list of users/],
+      [
+        { ...sound, store: { type: 'sqlite', path: 'services.json' } },
+        /\/store\/path: .* is not a SQLite database; name/,
+      ],
+      [{ ...sound, store: { type: 'sqlite', path: '.' } }, /\/store\/path: .* is a folder; name a file in it/],
       [service('./none.yaml'), /\/services\/0\/openapi: there is no file .*none\.yaml/],
       [service('./services.json'), /\/services\/0\/openapi: .*services\.json: /],
       [
