@@ -93,6 +93,8 @@ export class Connection implements ResponseEvents {
   #reusable = false
   #patience = idleTime
   #idled = 0
+  /** Whether it keeps the process alive. */
+  #holds = true
 
   /** `dedicated`: for a protocol in which either end may finish before the other. */
   constructor(owner: ConnectionOwner, address: Address, dedicated = false) {
@@ -118,7 +120,7 @@ export class Connection implements ResponseEvents {
     this.#handler = handler
     this.#answered = this.#reusable = false
     if (this.#socket === undefined) this.#connect()
-    else this.#socket.ref()
+    else if (!this.#holds) this.#hold()
     if (this.#ready) this.#write()
   }
 
@@ -139,15 +141,17 @@ export class Connection implements ResponseEvents {
     this.owner.released(this)
   }
 
-  /** Nobody uses it; meanwhile it does not keep the process alive. */
+  /** Nobody uses it from now on. */
   rest(): void {
     this.#idled = 0
-    this.#socket!.unref()
   }
 
-  /** It has been idle for another second. Returns whether that was one too many. */
+  /** It has been idle for another second: it no longer keeps the process alive. Returns whether it was one too many. */
   grewOld(): boolean {
     this.#idled += 1
+    // Not at once: busy connections rest between any two requests.
+    this.#holds = false
+    this.#socket!.unref()
     return this.#idled > this.#patience
   }
 
@@ -160,6 +164,11 @@ export class Connection implements ResponseEvents {
     this.#writer?.stop()
     this.#socket?.destroy()
     this.owner.dropped(this)
+  }
+
+  #hold(): void {
+    this.#holds = true
+    this.#socket!.ref()
   }
 
   // The socket

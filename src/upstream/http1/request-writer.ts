@@ -47,6 +47,8 @@ const framingLengths: ReadonlySet<number> = new Set([...framing].map((name) => n
 
 const token = /^[\w!#$%&'*+\-.^`|~]+$/
 const notInPath = /[^\x21-\x7e\x80-\xff]/
+/** Characters from which on a value is long. */
+const longValue = 200
 const notInValue = /[^\t\x20-\x7e\x80-\xff]/
 
 /** Writes a request whose content is there. */
@@ -75,7 +77,7 @@ export function requestHead({ method, path, fields, body, upgrade }: WireRequest
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i]!
     const value = fields[i + 1]!
-    if (!token.test(name) || notInValue.test(value))
+    if (!token.test(name) || !isValue(value))
       throw new UnsendableRequest(`the field ${JSON.stringify(name)} has a character that none may have`)
     if (framingLengths.has(name.length) && framing.has(name.toLowerCase()))
       throw new UnsendableRequest(`the field ${name} is not for whoever sends the request to say`)
@@ -84,6 +86,15 @@ export function requestHead({ method, path, fields, body, upgrade }: WireRequest
   if (body !== null && body.length === undefined) return `${text}Transfer-Encoding: chunked\r\n\r\n`
   if (body !== null || expectsContent.has(method)) return `${text}Content-Length: ${body?.length ?? 0}\r\n\r\n`
   return `${text}\r\n`
+}
+
+/** Whether it may be the value of a field (RFC 9110 §5.5). */
+function isValue(value: string): boolean {
+  // A token of ASCII, as most long values are: four searches in native code cost a fifth of the expression. What they
+  // let pass are control characters that end nothing.
+  if (value.length > longValue && Buffer.byteLength(value) === value.length)
+    return !value.includes('\r') && !value.includes('\n') && !value.includes('\0')
+  return !notInValue.test(value)
 }
 
 /**

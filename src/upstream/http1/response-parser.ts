@@ -333,8 +333,10 @@ function delimit(status: number, minor: number, fields: readonly string[], metho
       const folded = name.toLowerCase()
       if (folded === 'keep-alive') kept = readTimeout(value)
       else if (folded === 'connection') {
-        closes ||= hasOption(value, 'close')
-        stays ||= hasOption(value, 'keep-alive')
+        for (const option of value.toLowerCase().split(',')) {
+          closes ||= option.trim() === 'close'
+          stays ||= option.trim() === 'keep-alive'
+        }
       }
     }
   }
@@ -362,11 +364,6 @@ function delimit(status: number, minor: number, fields: readonly string[], metho
 /** Whether an answer has no content whatever it says (RFC 9112 §6.3). */
 function isEmpty(status: number, method: string): boolean {
   return method === 'HEAD' || status === 204 || status === 304
-}
-
-function hasOption(value: string, option: string): boolean {
-  const folded = value.toLowerCase()
-  return folded === option || folded.split(',').some((one) => one.trim() === option)
 }
 
 function readTimeout(value: string): number | undefined {
