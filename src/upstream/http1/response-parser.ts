@@ -162,6 +162,11 @@ export class ResponseParser {
       return after
     }
     if (all.length > largestHead) throw new InvalidResponse(`the head has more than ${largestHead} bytes`)
+    // Whoever ends lines otherwise has said everything, and would be waited for.
+    for (let i = piece.indexOf(lineFeed); i >= 0; i = piece.indexOf(lineFeed, i + 1)) {
+      if ((i > 0 ? piece[i - 1] : before?.at(-1)) !== carriageReturn)
+        throw new InvalidResponse('a LF without CR in its head')
+    }
     if (!start.startsWith(all.toString('latin1', 0, start.length))) throw new InvalidResponse('it is not HTTP/1')
     this.#partial = all
     return to

@@ -197,6 +197,12 @@ describe('the head of an answer', () => {
     assert.equal(read([answer(`X: ${'x'.repeat(16_384 - answer('X: ').length)}`)]).error, undefined)
   })
 
+  test('whose lines end otherwise is refused at once, and not waited for', () => {
+    for (const text of ['HTTP/1.1 200 OK\nContent-Length: 2\n\nok', 'HTTP/1.1 200 OK\r\nA: b\n\n', '\n'])
+      for (const pieces of [[text], [...text]])
+        assert.match(read(pieces).error ?? '', /a LF without CR in its head|not HTTP/)
+  })
+
   test('comes after interim ones', () => {
     const early = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'
     const { interim, head } = read([`HTTP/1.1 100 Continue\r\n\r\n${early}${early}${answer('Content-Length: 0')}`])
