@@ -21,9 +21,10 @@ export class Connections implements ConnectionOwner {
   readonly #most: number
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
-  /** Who gets a connection at the end of this turn, and who waits until there is one for it. */
-  #called: Waiter[] = []
+  /** Who waits for a connection, the longest first. */
   readonly #waiting = new Set<Waiter>()
+  /** Whether they are served when this turn ends. */
+  #serving = false
   #timer: NodeJS.Timeout | undefined
   #closing = false
   session: Buffer | undefined
@@ -44,14 +45,18 @@ export class Connections implements ConnectionOwner {
 
   /**
    * A new connection, if one is wanted or no other is idle; undefined when `waiter` is called instead: soon, or when one
-   * becomes free. `fresh`: never one that was used before.
+   * becomes free. `fresh`: not one that has been idle; what comes back to who waits has just carried an answer.
    */
   take(waiter: Waiter, fresh = false): Connection | undefined {
-    if (!fresh && this.#idle.length > this.#called.length) {
-      this.#call(waiter)
+    const free = this.#idle.length - this.#waiting.size
+    if (free > 0 && !fresh) {
+      this.#waiting.add(waiter)
+      this.#serveSoon()
       return undefined
     }
-    if (this.#all.size < this.#most) return this.#open()
+    if (free > 0 && this.#all.size === this.#most) this.#idle[0]!.drop()
+    // Who waits already comes first: to the idle connections, then to the room for new ones.
+    if (this.#all.size - Math.min(free, 0) < this.#most) return this.#open()
     this.#waiting.add(waiter)
     return undefined
   }
@@ -64,17 +69,16 @@ export class Connections implements ConnectionOwner {
   /** Stop waiting. */
   leave(waiter: Waiter): void {
     this.#waiting.delete(waiter)
-    const place = this.#called.indexOf(waiter)
-    if (place >= 0) this.#called.splice(place, 1)
   }
 
-  /** The turn is over: everybody who was called gets an idle connection, or a new one when that has gone. */
-  handOut(): void {
-    const waiters = this.#called
-    this.#called = []
-    for (const waiter of waiters) {
-      const connection = this.#newestIdle() ?? this.take(waiter, true)
-      if (connection) waiter.connected(connection)
+  /** The turn is over: who waits gets an idle connection or a new one, as long as there are any. */
+  serve(): void {
+    this.#serving = false
+    for (const waiter of this.#waiting) {
+      const connection = this.#newestIdle() ?? (this.#all.size < this.#most ? this.#open() : undefined)
+      if (connection === undefined) return
+      this.#waiting.delete(waiter)
+      waiter.connected(connection)
     }
   }
 
@@ -86,13 +90,13 @@ export class Connections implements ConnectionOwner {
     connection.rest()
     this.#idle.push(connection)
     this.#timer ??= setInterval(() => this.#dropOld(), second).unref()
-    this.#callNext()
+    this.#serveSoon()
   }
 
   dropped(connection: Connection): void {
     const place = this.#idle.lastIndexOf(connection)
     if (place >= 0) this.#idle.splice(place, 1)
-    if (this.#all.delete(connection)) this.#callNext()
+    if (this.#all.delete(connection)) this.#serveSoon()
   }
 
   /** Close the idle connections now and the busy ones as they come back. */
@@ -116,16 +120,10 @@ export class Connections implements ConnectionOwner {
     return connection
   }
 
-  /** There is a place for who waits longest. */
-  #callNext(): void {
-    if (this.#waiting.size === 0) return
-    const [next] = this.#waiting
-    this.#waiting.delete(next!)
-    this.#call(next!)
-  }
-
-  #call(waiter: Waiter): void {
-    if (this.#called.push(waiter) === 1) setImmediate(handOut, this)
+  #serveSoon(): void {
+    if (this.#serving || this.#waiting.size === 0) return
+    this.#serving = true
+    setImmediate(serve, this)
   }
 
   #dropOld(): void {
@@ -136,6 +134,6 @@ export class Connections implements ConnectionOwner {
   }
 }
 
-function handOut(connections: Connections): void {
-  connections.handOut()
+function serve(connections: Connections): void {
+  connections.serve()
 }

@@ -226,11 +226,6 @@ export class Exchange implements ResponseHandler, Waiter, Watched, Endable {
 
   connected(connection: Connection): void {
     const target = this.#target!
-    // Who waited for a connection may have turned to another target meanwhile, or given up.
-    if (this.#phase !== 'connect' || this.#connection || connection.owner !== target.state.connections) {
-      connection.release()
-      return
-    }
     this.#connection = connection
     const { method, upgrade } = this.#request
     const fields = this.#service.deadline ? this.#withDeadline(this.#service.deadline) : this.#request.fields
@@ -276,7 +271,7 @@ export class Exchange implements ResponseHandler, Waiter, Watched, Endable {
   onResponseStart(head: ResponseHead): void {
     this.#head = head
     this.#phase = 'body'
-    this.#since = this.answeredAt
+    this.#since = this.#service.clock()
     this.#target!.state.answered(head.status)
     this.#receiver.head(head)
   }

@@ -122,6 +122,47 @@ describe('the connections to one target', { concurrency: true, timeout: 30_000 }
     assert.equal(poisoned.gone, true)
   })
 
+  test('go to who waits longest, also when somebody comes in the turn in which one becomes free', async (t) => {
+    const backend = await httpBackend(t, (_req, res) => res.end())
+    const connections = new Connections(new URL(backend.url), 1)
+    t.after(() => connections.close())
+    const first = await take(connections)
+    const order: string[] = []
+    const waiter = (name: string) => ({
+      connected(connection: Connection) {
+        order.push(name)
+        connection.drop()
+      },
+    })
+    for (const name of ['one', 'two', 'three']) assert.equal(connections.take(waiter(name)), undefined)
+    first.drop()
+    assert.equal(connections.take(waiter('late')), undefined, 'the place is for who waits')
+    await until(() => order.length === 4)
+    assert.deepEqual(order, ['one', 'two', 'three', 'late'])
+  })
+
+  test('are not kept for who left after one had become free for it', async (t) => {
+    const backend = await httpBackend(t, (_req, res) => res.end())
+    const connections = new Connections(new URL(backend.url), 1)
+    t.after(() => connections.close())
+    const busy = connections.take({ connected() {} })!
+    const impatient = { connected: () => assert.fail('it has left') }
+    assert.equal(connections.take(impatient), undefined)
+    const patient = take(connections)
+    send(busy, '/', () => connections.leave(impatient))
+    assert.equal(await patient, busy)
+  })
+
+  test('make room for a fresh one when all that are allowed lie idle', async (t) => {
+    const backend = await httpBackend(t, (_req, res) => res.end())
+    const connections = new Connections(new URL(backend.url), 2)
+    t.after(() => connections.close())
+    const [one, other] = [await used(connections), await used(connections)]
+    const fresh = connections.take({ connected: () => assert.fail('there was no need to wait') }, true)
+    assert.ok(fresh && fresh !== one && fresh !== other)
+    assert.deepEqual([one.gone, other.gone, connections.size], [true, false, 2])
+  })
+
   test('that the service closes while idle are forgotten', async (t) => {
     const backend = await httpBackend(t, (_req, res) => res.end())
     const connections = new Connections(new URL(backend.url), 9)

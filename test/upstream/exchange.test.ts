@@ -313,6 +313,35 @@ describe('what reaches the client', { concurrency: true, timeout: 30_000 }, () =
     assert.equal(gateway.outcomes[0]!.failure, undefined)
   })
 
+  test('an answer that comes while content lies unsent is the last of its connection', async (t) => {
+    const backend = await rawBackend(t, (socket) =>
+      socket.once('data', () => {
+        socket.pause()
+        socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno')
+      }),
+    )
+    const upstream = upstreamTo(t, { targets: [backend.url] })
+    const loaded = await gatewayTo(t, upstream, { method: 'POST', content: Buffer.alloc(20_000_000) })
+    assert.equal((await ask(loaded.port)).status, 401)
+    const gateway = await gatewayTo(t, upstream)
+    assert.equal((await ask(gateway.port)).status, 401)
+    assert.equal(backend.sockets.length, 2)
+  })
+
+  test('an answer that comes long after an interim one has its idle time all the same', async (t) => {
+    const backend = await rawBackend(t, (socket) =>
+      socket.once('data', async () => {
+        socket.write('HTTP/1.1 102 Processing\r\n\r\n')
+        await sleep(1_200)
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n')
+        await sleep(500)
+        socket.write('ok')
+      }),
+    )
+    const gateway = await gatewayTo(t, upstreamTo(t, { targets: [backend.url], timeouts: { idle: '1s' } }))
+    assert.equal((await ask(gateway.port)).content.toString(), 'ok')
+  })
+
   test('an answer that is refused while its fields are made is a 500 of ours, not of the service', async (t) => {
     const backend = await answering(t, ok)
     const upstream = upstreamTo(t, { targets: [backend.url] })

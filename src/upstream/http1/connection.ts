@@ -307,7 +307,8 @@ export class Connection implements ResponseEvents {
   end(more: boolean): void {
     const handler = this.#handler!
     // Who answers before it has read everything may take the rest for another request.
-    this.#reusable &&= !more && this.#writer === undefined && !this.#dedicated && this.#patience > 0
+    const sent = this.#writer === undefined && this.#socket!.writableLength === 0
+    this.#reusable &&= !more && sent && !this.#dedicated && this.#patience > 0
     this.#handler = this.#request = undefined
     // The last piece may have been one too many for its reader; the end of the connection must be seen all the same.
     this.resume()
