@@ -3,15 +3,18 @@ import type { Gateway, Route } from './gateway.ts'
 import type { Found } from './router.ts'
 
 /**
- * Which row of the table answers? Throws 404 when none does, and where only documented operations are exposed also 405,
- * or 503 while the document has never been read. `path` is canonical.
+ * Which row of the table answers? Throws 404 when none does, 405 where a composition answers GET alone, and where only
+ * documented operations are exposed also 405, or 503 while the document has never been read. `path` is canonical.
  */
 export function findRoute(
-  gateway: Pick<Gateway, 'router' | 'documents'>,
+  gateway: Pick<Gateway, 'router' | 'compositions' | 'documents'>,
   { method, path }: { readonly method: string; readonly path: string },
 ): Found<Route> {
   const found = gateway.router.match(method, path)
-  if (!found) throw new Problem('not-found', 'No service answers at this path')
+  if (!found) {
+    const methods = gateway.compositions.methods(path)
+    throw methods.length === 0 ? new Problem('not-found', 'No service answers at this path') : offering(methods)
+  }
   const { service } = found.value
   if (service.definition.expose !== 'documented') return found
   const operations = gateway.documents.operations(service.name)
@@ -28,6 +31,10 @@ export function findRoute(
 
 function undocumented(methods: readonly string[]): Problem {
   if (methods.length === 0) return new Problem('not-found', 'The service has no documented operation at this path')
+  return offering(methods)
+}
+
+function offering(methods: readonly string[]): Problem {
   const offered = methods.join(', ')
   return new Problem('method-not-allowed', `This path offers ${offered}`, { fields: { Allow: offered } })
 }

@@ -186,6 +186,19 @@ describe('a composition', () => {
     assert.equal((await get(`${gateway.url}/dashboard/7`)).body.$problems.orders.code, 'upstream-timeout')
   })
 
+  test('answers GET alone, and says so', async () => {
+    await using users = await serving({ '/7': json('user') })
+    await using orders = await serving({ '/?user=7': json([]) })
+    await using gateway = await startGateway(definition(users, orders, parts))
+    const answer = await fetch(`${gateway.url}/dashboard/7`, {
+      method: 'POST',
+      headers: { 'X-API-Key': key },
+      body: '{}',
+    })
+    assert.deepEqual([answer.status, answer.headers.get('allow')], [405, 'GET, HEAD'])
+    assert.equal((await get(`${gateway.url}/dashboards/7`)).status, 404)
+  })
+
   test('waits no longer for what has to be known before a part may be asked', { timeout: 20_000 }, async () => {
     await using users = await serving({ '/7': json('user') })
     await using orders = await serving({ '/owner': () => {}, '/?user=7': json([]) })
