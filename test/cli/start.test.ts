@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -101,5 +102,12 @@ describe('sallyport start', () => {
       `${new URL(gateway.out().match(/serves (\S+),/)![1]!).origin}/oauth2`,
     )
     assert(packagesOf('main').has('oidc-provider'))
+  })
+  test('sets no flag that V8 does not know', () => {
+    const entrance = readFileSync(join(import.meta.dirname, '../../src/main.ts'), 'utf8')
+    const flags = [...entrance.matchAll(/setFlagsFromString\('(--[a-z-]+)'\)/g)].map(([, flag]) => flag!)
+    assert.equal(flags.length, 1)
+    const known = execFileSync(process.execPath, ['--v8-options'], { encoding: 'utf8' })
+    for (const flag of flags) assert.match(known, new RegExp(`^  ${flag} `, 'm'))
   })
 })
