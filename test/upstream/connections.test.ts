@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { Connections } from '../../src/upstream/connections.ts'
 import type { Connection, ResponseHandler } from '../../src/upstream/http1/connection.ts'
+import { certificate, key } from './certificate.ts'
 import { ask, gatewayTo, httpBackend, rawBackend, sleep, until, upstreamTo } from './scene.ts'
 
 /** Sends one request over a connection and gives it back when the answer has ended. */
@@ -217,24 +218,6 @@ test('a target that does not finish the handshake is a 504 after the connect tim
   assert.ok(outcome!.total > 200 && outcome!.total < 1_500, `${outcome!.total} ms`)
   await until(() => silent.sockets.every((socket) => socket.readableEnded))
 })
-
-// Made for this test alone: localhost, self-signed, valid until 2126.
-const certificate = `-----BEGIN CERTIFICATE-----
-MIIBlTCCATugAwIBAgIUAJiGfU34IC7SRjTAGzt01o+W9xkwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjE0MDczMVoYDzIxMjYxMDI5
-MTQwNzMxWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAQYaI/3tPUAozknzKu2MXFPjKrwd5SUzUOzRBNR1reocQETf0v2WLvE
-uFbHW82vrYkhauKDlPNQRbxTYNu9VVBao2kwZzAdBgNVHQ4EFgQUdzIKmXYCcmht
-olpZwYXitmU2BwcwHwYDVR0jBBgwFoAUdzIKmXYCcmhtolpZwYXitmU2BwcwDwYD
-VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
-SAAwRQIgFVAgtFLVykNFdeWNcCZapo3LORMZzue0AVb5yZi2kAMCIQC1E2ga/eIi
-RTOo7WcBxm7wnkJupV2JYFTYcgLdE8cU7A==
------END CERTIFICATE-----`
-const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjXE/XEU/9gDq+Wq3
-6J/OTQ+YeaK8sW0dQxuDljE4/gehRANCAAQYaI/3tPUAozknzKu2MXFPjKrwd5SU
-zUOzRBNR1reocQETf0v2WLvEuFbHW82vrYkhauKDlPNQRbxTYNu9VVBa
------END PRIVATE KEY-----`
 
 test('a target of https is asked in TLS, and only believed with a certificate for its name', async (t) => {
   const server = createServer({ key, cert: certificate }, (_req, res) => res.end('over tls')).listen(0, 'localhost')
