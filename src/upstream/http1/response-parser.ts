@@ -36,8 +36,8 @@ const mostLines = 256
 /** Bytes that the framing of chunks may take beyond their content, and for each byte of it (RFC 9112 §7.1.1). */
 const mostOverhead = 49_152
 const overheadPerByte = 6
-/** Hexadecimal digits of the size of a chunk; more would not be a safe integer. */
-const mostDigits = 13
+/** The size of a chunk, before its last digit; more would not be a safe integer. */
+const largestStart = 2 ** 48
 
 const [tab, lineFeed, carriageReturn, space, colon, semicolon] = [9, 10, 13, 32, 58, 59]
 
@@ -90,8 +90,8 @@ export class ResponseParser {
   #partial: Buffer | undefined
   /** Bytes still to come: of all content, or of this chunk. */
   #left = 0
-  /** Digits of the size of this chunk. */
-  #digits = 0
+  /** Whether a digit of the size of this chunk has come. */
+  #sized = false
   /** Bytes of a chunked answer so far. */
   #content = 0
   #framing = 0
@@ -186,7 +186,7 @@ export class ResponseParser {
     this.#left = head.length ?? 0
     this.#content = this.#framing = 0
     this.#state = head.closeDelimited ? 'all-content' : head.chunked ? 'chunk-size' : 'content'
-    this.#digits = 0
+    this.#sized = false
     this.#events.head(head)
     // Who was told of the head may have had enough.
     if (head.length === 0 && this.#state === 'content') this.#end(more)
@@ -234,7 +234,7 @@ export class ResponseParser {
         if (code === carriageReturn) return 'chunk-line-ends'
         break
       case 'chunk-line-ends':
-        this.#digits = 0
+        this.#sized = false
         if (code === lineFeed) return 'chunk-size'
         break
       // Trailers are read, and left out (RFC 9110 §6.5.2, docs/decisions/0019).
@@ -261,13 +261,13 @@ export class ResponseParser {
 
   #afterDigit(code: number): State {
     const digit = hexadecimal[code]!
-    if (digit < 16 && this.#digits < mostDigits) {
+    if (digit < 16 && this.#left < largestStart) {
       this.#left = this.#left * 16 + digit
-      this.#digits += 1
+      this.#sized = true
       return 'chunk-size'
     }
-    if (this.#digits > 0 && code === semicolon) return 'chunk-extension'
-    if (this.#digits > 0 && code === carriageReturn) return 'chunk-begins'
+    if (this.#sized && code === semicolon) return 'chunk-extension'
+    if (this.#sized && code === carriageReturn) return 'chunk-begins'
     throw new InvalidResponse('the size of a chunk is malformed')
   }
 }

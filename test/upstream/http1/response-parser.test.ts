@@ -249,6 +249,7 @@ describe('the content of an answer', () => {
     ['one', '2\r\nok\r\n0\r\n\r\n', 'ok'],
     ['none', '0\r\n\r\n', ''],
     ['two', '2\r\nok\r\n00A\r\n0123456789\r\n000\r\n\r\n', 'ok0123456789'],
+    ['with sizes of a fixed width', `${'2'.padStart(20, '0')}\r\nok\r\n${'0'.repeat(16)}\r\n\r\n`, 'ok'],
     ['with extensions', '2;a=b;c="d\xe4 e"\r\nok\r\n0;last\r\n\r\n', 'ok'],
     ['with trailers', '2\r\nok\r\n0\r\nDigest: x\r\nX-Empty:\r\n\r\n', 'ok'],
   ] as const) {
@@ -282,7 +283,7 @@ describe('the content of an answer', () => {
     ['a NUL in a trailer', '0\r\nDigest: \0\r\n\r\n'],
     ['an endless extension', `2;${'x'.repeat(50_000)}`],
     ['endless trailers', `0\r\n${'X: y\r\n'.repeat(9_000)}`],
-    ['zeros without end', '0'.repeat(14)],
+    ['zeros without end', '0'.repeat(50_000)],
   ] as const) {
     test(`is refused: ${what}`, () => {
       for (const pieces of [[chunked(text)], [...chunked(text)]]) {
