@@ -21,8 +21,8 @@ export class Connections implements ConnectionOwner {
   readonly #most: number
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
-  /** Who waits for a connection, the longest first. */
-  readonly #waiting = new Set<Waiter>()
+  /** Who waits for a connection, the longest first. No Set: every request is in it for a moment (see `Watch`). */
+  readonly #waiting: Waiter[] = []
   /** Whether they are served when this turn ends. */
   #serving = false
   #timer: NodeJS.Timeout | undefined
@@ -48,16 +48,16 @@ export class Connections implements ConnectionOwner {
    * becomes free. `fresh`: not one that has been idle; what comes back to who waits has just carried an answer.
    */
   take(waiter: Waiter, fresh = false): Connection | undefined {
-    const free = this.#idle.length - this.#waiting.size
+    const free = this.#idle.length - this.#waiting.length
     if (free > 0 && !fresh) {
-      this.#waiting.add(waiter)
+      this.#waiting.push(waiter)
       this.#serveSoon()
       return undefined
     }
     if (free > 0 && this.#all.size === this.#most) this.#idle[0]!.drop()
     // Who waits already comes first: to the idle connections, then to the room for new ones.
     if (this.#all.size - Math.min(free, 0) < this.#most) return this.#open()
-    this.#waiting.add(waiter)
+    this.#waiting.push(waiter)
     return undefined
   }
 
@@ -68,17 +68,17 @@ export class Connections implements ConnectionOwner {
 
   /** Stop waiting. */
   leave(waiter: Waiter): void {
-    this.#waiting.delete(waiter)
+    const place = this.#waiting.indexOf(waiter)
+    if (place >= 0) this.#waiting.splice(place, 1)
   }
 
   /** The turn is over: who waits gets an idle connection or a new one, as long as there are any. */
   serve(): void {
     this.#serving = false
-    for (const waiter of this.#waiting) {
+    while (this.#waiting.length > 0) {
       const connection = this.#newestIdle() ?? (this.#all.size < this.#most ? this.#open() : undefined)
       if (connection === undefined) return
-      this.#waiting.delete(waiter)
-      waiter.connected(connection)
+      this.#waiting.shift()!.connected(connection)
     }
   }
 
@@ -121,7 +121,7 @@ export class Connections implements ConnectionOwner {
   }
 
   #serveSoon(): void {
-    if (this.#serving || this.#waiting.size === 0) return
+    if (this.#serving || this.#waiting.length === 0) return
     this.#serving = true
     setImmediate(serve, this)
   }
