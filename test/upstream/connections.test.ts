@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, type LookupFunction } from 'node:net'
 import { describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
@@ -11,14 +12,19 @@ import { certificate, key } from './certificate.ts'
 import { ask, gatewayTo, httpBackend, rawBackend, sleep, until, upstreamTo } from './scene.ts'
 
 /** Sends one request over a connection and gives it back when the answer has ended. */
-function send(connection: Connection, path: string, done: (path: string) => void): void {
+function send(
+  connection: Connection,
+  path: string,
+  done: (path: string) => void,
+  onResponseData: (chunk: Buffer) => void = () => {},
+): void {
   const handler: ResponseHandler = {
     onRequestStart() {},
     onRequestSent() {},
     onResponseStarted() {},
     onInterim() {},
     onResponseStart() {},
-    onResponseData() {},
+    onResponseData,
     onUpgrade() {},
     onResponseEnd() {
       connection.release()
@@ -189,6 +195,45 @@ describe('the connections to one target', { concurrency: true, timeout: 30_000 }
   })
 })
 
+test('nobody waits for ever, and no place is lost, however connections and clients go', async (t) => {
+  let asked = 0
+  const backend = await rawBackend(t, (socket) =>
+    socket.on('data', async () => {
+      const index = asked++
+      await sleep(index % 4)
+      if (socket.destroyed) return
+      if (index % 5 === 0) socket.resetAndDestroy()
+      else if (index % 7 === 0) socket.end()
+      else if (index % 11 === 0) socket.end('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok')
+      else if (index % 13 === 0) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more')
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    }),
+  )
+  const upstream = upstreamTo(t, {
+    targets: [backend.url],
+    connections: 3,
+    timeouts: { connect: '20s' },
+    breaker: { failures: 1_000 },
+  })
+  const gateway = await gatewayTo(t, upstream)
+  const requests = Array.from({ length: 240 }, async (_, index) => {
+    if (index % 6 > 0) return ask(gateway.port, { method: index % 2 ? 'GET' : 'POST' })
+    const client = connect(gateway.port, '127.0.0.1', () => client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'))
+    await sleep(index % 60)
+    client.destroy()
+    return undefined
+  })
+  // The configuration may go meanwhile: who is under way is served all the same.
+  await until(() => asked > 60)
+  upstream.release()
+  const statuses = (await Promise.all(requests)).map((answer) => answer?.status)
+  assert.ok(statuses.every((status) => status === undefined || status === 200 || status === 502))
+  assert.ok(statuses.filter((status) => status === 200).length > 100)
+  await until(() => gateway.outcomes.length + 40 >= 240 && upstream.describe()[0]!.inFlight === 0)
+  assert.equal(gateway.outcomes.filter(({ failure }) => failure?.code === 'overloaded').length, 0)
+  assert.equal(upstream.describe()[0]!.connections, 0)
+})
+
 test('idle connections are closed before the service closes them, by what it says of itself', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   let kept = ''
@@ -237,3 +282,54 @@ test('a target of https is asked in TLS, and only believed with a certificate fo
   const byAddress = await gatewayTo(t, upstreamTo(t, { targets: [`https://127.0.0.1:${port}`] }))
   assert.equal((await ask(byAddress.port)).status, 502, 'the certificate is for another name')
 })
+
+test('the next connection of TLS takes up the session of the one before', async (t) => {
+  const reused: boolean[] = []
+  const server = createServer({ key, cert: certificate }, (_req, res) => res.end('ok')).listen(0, 'localhost')
+  server.on('secureConnection', (socket) => reused.push(socket.isSessionReused()))
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await once(server, 'listening')
+  const trusted = getCACertificates('default')
+  setDefaultCACertificates([...trusted, certificate])
+  t.after(() => setDefaultCACertificates(trusted))
+  const connections = new Connections(new URL(`https://localhost:${(server.address() as AddressInfo).port}`), 9)
+  t.after(() => connections.close())
+  for (let i = 0; i < 4; i++) (await used(connections)).drop()
+  assert.deepEqual(reused, [false, true, true, true])
+})
+
+for (const encrypted of [false, true]) {
+  test(`a name with several addresses is reached though the first refuses, ${encrypted ? 'in TLS' : 'plain'}`, async (t) => {
+    const trusted = getCACertificates('default')
+    setDefaultCACertificates([...trusted, certificate])
+    t.after(() => setDefaultCACertificates(trusted))
+    const large = 'x'.repeat(300_000)
+    const listener: RequestListener = (_req, res) => res.end(large)
+    const server = encrypted ? createServer({ key, cert: certificate }, listener) : createHttpServer(listener)
+    server.listen(0, '127.0.0.1')
+    t.after(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    // Nobody listens at the first.
+    const lookup: LookupFunction = (_name, _options, found) =>
+      process.nextTick(found, null, [
+        { address: '127.0.0.9', family: 4 },
+        { address: '127.0.0.1', family: 4 },
+      ])
+    const connections = new Connections(new URL(`http${encrypted ? 's' : ''}://localhost:${port}`), 9, lookup)
+    t.after(() => connections.close())
+    let bytes = 0
+    for (let i = 1; i <= 2; i++) {
+      const connection = await take(connections)
+      await new Promise<string>((done) => send(connection, '/', done, (chunk) => (bytes += chunk.length)))
+      assert.equal(bytes, i * large.length)
+    }
+    assert.equal(connections.size, 1)
+  })
+}
