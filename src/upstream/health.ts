@@ -60,8 +60,9 @@ class Probe implements ResponseHandler, ConnectionOwner {
     this.#end(this.#status < 400 ? undefined : `status ${this.#status}`)
   }
 
-  onResponseError(error: Error): void {
-    this.#end(error.message)
+  onResponseError(error: Error & { readonly code?: unknown }): void {
+    // When several addresses were tried in vain there is no message of its own.
+    this.#end(error.message || String(error.code))
   }
 
   #end(why: string | undefined): void {

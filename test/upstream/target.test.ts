@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import type { LookupFunction } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import type { Log } from '../../src/telemetry/log.ts'
+import { Prober } from '../../src/upstream/health.ts'
 import { createUpstreams } from '../../src/upstream/upstream.ts'
 import {
   answering,
@@ -155,6 +157,23 @@ describe('health probes', { concurrency: true, timeout: 30_000 }, () => {
     assert.equal((await ask(gateway.port)).status, 200, 'healthy until proven otherwise')
     await until(() => !upstream.available)
     assert.equal((await ask(gateway.port)).status, 503)
+  })
+
+  test('say what is wrong also when none of several addresses answers', async (t) => {
+    // Nobody listens at either.
+    const lookup: LookupFunction = (_name, _options, found) =>
+      process.nextTick(found, null, [
+        { address: '127.0.0.8', family: 4 },
+        { address: '127.0.0.9', family: 4 },
+      ])
+    const settings = { path: '/', interval: 60_000, timeout: 5_000, unhealthyAfter: 1, healthyAfter: 1 }
+    let why: string | undefined
+    const prober = new Prober('http://orders.example:1', settings, { lookup, chance: Math.random }, (told) => {
+      why = told
+    })
+    t.after(() => prober.stop())
+    await until(() => why !== undefined)
+    assert.equal(why, 'ECONNREFUSED')
   })
 })
 
