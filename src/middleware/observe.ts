@@ -1,6 +1,7 @@
 import { IdentificationRefused } from '../authentication/identify.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { reasonOf } from '../upstream/failure.ts'
 import type { State, Step } from './state.ts'
 
 /**
@@ -49,6 +50,7 @@ export function observe(log: Log, metrics: Metrics): Step {
             target: outcome.target,
             attempts: outcome.attempts,
             failure: outcome.failure && `${outcome.failure.who} ${outcome.failure.stage}`,
+            reason: reasonOf(outcome.failure?.cause),
           },
         },
         'request',

@@ -68,7 +68,8 @@ export class Connections implements ConnectionOwner {
 
   /** Stop waiting. */
   leave(waiter: Waiter): void {
-    const place = this.#waiting.indexOf(waiter)
+    // From the end: when they give up together, the last comes first (see `Watch`).
+    const place = this.#waiting.lastIndexOf(waiter)
     if (place >= 0) this.#waiting.splice(place, 1)
   }
 

@@ -416,8 +416,8 @@ export class Exchange implements ResponseHandler, Waiter, Watched, Endable {
     if (!target || this.#phase === 'flush') return
     this.#phase = 'over'
     this.#connection = undefined
-    target.state.connections.leave(this)
-    connection?.drop()
+    if (connection) connection.drop()
+    else target.state.connections.leave(this)
     target.state.abandoned()
     target.state.end()
   }

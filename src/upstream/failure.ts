@@ -63,6 +63,13 @@ export function classify(error: Error & { readonly code?: unknown }, stage: Stag
   return codes[code] ?? 'upstream-disconnected'
 }
 
+/** What happened, in a line for whoever runs the gateway; undefined when there is no more to say than the code does. */
+export function reasonOf(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined
+  // When several addresses were tried in vain there is no message of its own.
+  return cause.message || String((cause as NodeJS.ErrnoException).code ?? cause.name)
+}
+
 const details: { readonly [Code in ProblemCode]?: (service: string) => string } = {
   'upstream-unreachable': (service) => `No connection to the service "${service}" could be made`,
   'upstream-disconnected': (service) => `The service "${service}" closed the connection before it had answered`,

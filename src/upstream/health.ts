@@ -1,4 +1,5 @@
 import { connect, type LookupFunction, type Socket } from 'node:net'
+import { reasonOf } from './failure.ts'
 import { type Address, addressOf, Connection, type ConnectionOwner, type ResponseHandler } from './http1/connection.ts'
 import type { ResponseHead } from './http1/response-parser.ts'
 
@@ -60,9 +61,8 @@ class Probe implements ResponseHandler, ConnectionOwner {
     this.#end(this.#status < 400 ? undefined : `status ${this.#status}`)
   }
 
-  onResponseError(error: Error & { readonly code?: unknown }): void {
-    // When several addresses were tried in vain there is no message of its own.
-    this.#end(error.message || String(error.code))
+  onResponseError(error: Error): void {
+    this.#end(reasonOf(error))
   }
 
   #end(why: string | undefined): void {

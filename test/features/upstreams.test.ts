@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import WebSocket, { WebSocketServer } from 'ws'
 import { type Backend, startBackend } from '../backend.ts'
 import { eventually, startGateway } from '../sallyport.ts'
+import { certificate, key } from '../upstream/certificate.ts'
 
 const service = (name: string, targets: readonly string[], more: object = {}) => ({
   name,
@@ -117,6 +120,35 @@ test('an answer that came while the gateway stood still is no late answer', asyn
   // Just before timers are looked at, and with them whose time is up.
   setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500))
   assert.equal((await answer).status, 200)
+})
+
+test('the log says why a service gave no answer', async (t) => {
+  const server = createServer({ key, cert: certificate }, (_req, res) => res.end()).listen(0, 'localhost')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  await using nonsense = await startBackend((_req, res) => {
+    res.socket!.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: sideways\r\n\r\n')
+  })
+  await using gateway = await startGateway({
+    services: [
+      service('strangers', [`https://localhost:${port}`]),
+      service('nobody', ['http://127.0.0.1:1']),
+      service('nonsense', [nonsense.url]),
+    ],
+  })
+  for (const [name, failure, reason] of [
+    ['strangers', 'upstream connect', 'self-signed certificate'],
+    ['nobody', 'upstream connect', 'connect ECONNREFUSED 127.0.0.1:1'],
+    ['nonsense', 'upstream head', 'the transfer coding is not one "chunked"'],
+  ] as const) {
+    assert.equal((await fetch(`${gateway.url}/${name}`)).status, 502)
+    const isIt = (line: (typeof gateway.log)[number]) => line.message === 'request' && line['path'] === `/${name}`
+    await eventually('it is logged', () => gateway.log.some(isIt))
+    const { upstream } = gateway.log.find(isIt) as unknown as { upstream: Record<string, unknown> }
+    assert.equal(upstream['failure'], failure)
+    assert.ok(String(upstream['reason']).startsWith(reason), String(upstream['reason']))
+  }
 })
 
 test('targets and places are measured', async () => {
