@@ -1,3 +1,6 @@
+import type { TestContext } from 'node:test'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+
 /** Made for these tests alone: localhost, self-signed, valid until 2126. */
 export const certificate = `-----BEGIN CERTIFICATE-----
 MIIBlTCCATugAwIBAgIUAJiGfU34IC7SRjTAGzt01o+W9xkwCgYIKoZIzj0EAwIw
@@ -15,3 +18,10 @@ MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjXE/XEU/9gDq+Wq3
 6J/OTQ+YeaK8sW0dQxuDljE4/gehRANCAAQYaI/3tPUAozknzKu2MXFPjKrwd5SU
 zUOzRBNR1reocQETf0v2WLvEuFbHW82vrYkhauKDlPNQRbxTYNu9VVBa
 -----END PRIVATE KEY-----`
+
+/** Lets this process believe the certificate until the test ends. */
+export function trustCertificate(t: TestContext): void {
+  const trusted = getCACertificates('default')
+  setDefaultCACertificates([...trusted, certificate])
+  t.after(() => setDefaultCACertificates(trusted))
+}

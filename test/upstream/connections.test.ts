@@ -5,10 +5,9 @@ import { createServer } from 'node:https'
 import { type AddressInfo, connect, type LookupFunction } from 'node:net'
 import { describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { Connections } from '../../src/upstream/connections.ts'
 import type { Connection, ResponseHandler } from '../../src/upstream/http1/connection.ts'
-import { certificate, key } from './certificate.ts'
+import { certificate, key, trustCertificate } from './certificate.ts'
 import { ask, gatewayTo, httpBackend, rawBackend, sleep, until, upstreamTo } from './scene.ts'
 
 /** Sends one request over a connection and gives it back when the answer has ended. */
@@ -272,11 +271,9 @@ test('a target of https is asked in TLS, and only believed with a certificate fo
   })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  const trusted = getCACertificates('default')
   const byName = await gatewayTo(t, upstreamTo(t, { targets: [`https://localhost:${port}`] }))
   assert.equal((await ask(byName.port)).status, 502, 'nobody vouches for the certificate')
-  setDefaultCACertificates([...trusted, certificate])
-  t.after(() => setDefaultCACertificates(trusted))
+  trustCertificate(t)
   assert.equal((await ask(byName.port)).content.toString(), 'over tls')
   assert.equal((await ask(byName.port)).content.toString(), 'over tls')
   const byAddress = await gatewayTo(t, upstreamTo(t, { targets: [`https://127.0.0.1:${port}`] }))
@@ -292,9 +289,7 @@ test('the next connection of TLS takes up the session of the one before', async 
     server.close()
   })
   await once(server, 'listening')
-  const trusted = getCACertificates('default')
-  setDefaultCACertificates([...trusted, certificate])
-  t.after(() => setDefaultCACertificates(trusted))
+  trustCertificate(t)
   const connections = new Connections(new URL(`https://localhost:${(server.address() as AddressInfo).port}`), 9)
   t.after(() => connections.close())
   for (let i = 0; i < 4; i++) (await used(connections)).drop()
@@ -303,9 +298,7 @@ test('the next connection of TLS takes up the session of the one before', async 
 
 for (const encrypted of [false, true]) {
   test(`a name with several addresses is reached though the first refuses, ${encrypted ? 'in TLS' : 'plain'}`, async (t) => {
-    const trusted = getCACertificates('default')
-    setDefaultCACertificates([...trusted, certificate])
-    t.after(() => setDefaultCACertificates(trusted))
+    if (encrypted) trustCertificate(t)
     const large = 'x'.repeat(300_000)
     const listener: RequestListener = (_req, res) => res.end(large)
     const server = encrypted ? createServer({ key, cert: certificate }, listener) : createHttpServer(listener)

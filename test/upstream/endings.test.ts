@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
-import { getCACertificates, setDefaultCACertificates, TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import { Problem } from '../../src/http/problem.ts'
 import type { Outcome } from '../../src/upstream/exchange.ts'
 import { responseOn } from '../../src/upstream/tunnel.ts'
-import { certificate, key } from './certificate.ts'
+import { certificate, key, trustCertificate } from './certificate.ts'
 import { forwardOf, rawRequest, until, upstreamTo } from './scene.ts'
 
 /**
@@ -121,9 +121,7 @@ describe('wherever and however a connection', { concurrency: true, timeout: 60_0
         backend.close()
       })
       await once(backend, 'listening')
-      const trusted = getCACertificates('default')
-      setDefaultCACertificates([...trusted, certificate])
-      t.after(() => setDefaultCACertificates(trusted))
+      if (encrypted) trustCertificate(t)
 
       // One each: what comes late on a connection must not meet the next case.
       const target = `${encrypted ? 'https' : 'http'}://localhost:${(backend.address() as AddressInfo).port}`
