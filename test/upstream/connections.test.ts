@@ -280,6 +280,25 @@ test('a target of https is asked in TLS, and only believed with a certificate fo
   assert.equal((await ask(byAddress.port)).status, 502, 'the certificate is for another name')
 })
 
+test('a name with the dot of the root is asked for, and believed, without it', async (t) => {
+  const names: (string | false | null)[] = []
+  const server = createServer({ key, cert: certificate }, (_req, res) => res.end('ok')).listen(0, '127.0.0.1')
+  server.on('secureConnection', (socket) => names.push(socket.servername))
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await once(server, 'listening')
+  trustCertificate(t)
+  const lookup: LookupFunction = (_name, _options, found) =>
+    process.nextTick(found, null, [{ address: '127.0.0.1', family: 4 }])
+  const url = new URL(`https://localhost.:${(server.address() as AddressInfo).port}`)
+  const connections = new Connections(url, 9, lookup)
+  t.after(() => connections.close())
+  await used(connections)
+  assert.deepEqual([names, connections.idle], [['localhost'], 1])
+})
+
 test('the next connection of TLS takes up the session of the one before', async (t) => {
   const reused: boolean[] = []
   const server = createServer({ key, cert: certificate }, (_req, res) => res.end('ok')).listen(0, 'localhost')

@@ -188,8 +188,8 @@ export class Connection implements ResponseEvents {
       const { session } = this.owner
       const socket = connectTls({
         ...options,
-        // Never an address (RFC 6066 §3).
-        servername: isIP(host) ? '' : host,
+        // Never an address, nor the dot of the root (RFC 6066 §3).
+        servername: isIP(host) ? '' : host.replace(/\.$/, ''),
         ALPNProtocols: ['http/1.1'],
         ...(session && { session }),
       })
