@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { createServer } from 'node:https'
-import { type AddressInfo, connect, type LookupFunction } from 'node:net'
+import { type AddressInfo, connect, type LookupFunction, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { Connections } from '../../src/upstream/connections.ts'
@@ -262,6 +262,33 @@ test('a target that does not finish the handshake is a 504 after the connect tim
   assert.ok(outcome!.total > 200 && outcome!.total < 1_500, `${outcome!.total} ms`)
   await until(() => silent.sockets.every((socket) => socket.readableEnded))
 })
+
+for (const [what, greet] of [
+  ['ends', (socket: Socket) => socket.end()],
+  ['resets', (socket: Socket) => socket.resetAndDestroy()],
+  ['speaks HTTP in the clear', (socket: Socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')],
+] as const) {
+  test(`a target of https that ${what} instead of a handshake is a 502, and the other target is asked`, async (t) => {
+    const rude = await rawBackend(t, (socket) => void socket.once('data', () => greet(socket)))
+    const kind = await httpBackend(t, (_req, res) => res.end('kind'))
+    const target = `https://127.0.0.1:${rude.port}`
+    const alone = await gatewayTo(t, upstreamTo(t, { targets: [target] }))
+    assert.equal((await ask(alone.port, { method: 'POST' })).status, 502)
+    const { failure, attempts } = alone.outcomes[0]!
+    assert.deepEqual([failure?.code, failure?.stage, attempts], ['upstream-unreachable', 'connect', 1])
+    // Nothing of it was sent: it may go elsewhere, whatever its method.
+    const upstream = upstreamTo(t, { targets: [target, kind.url] })
+    const gateway = await gatewayTo(t, upstream)
+    for (let i = 0; i < 2; i++) assert.equal((await ask(gateway.port, { method: 'POST' })).content.toString(), 'kind')
+    assert.deepEqual(
+      upstream.describe().map(({ inFlight, failures }) => [inFlight, failures]),
+      [
+        [0, 1],
+        [0, 0],
+      ],
+    )
+  })
+}
 
 test('a target of https is asked in TLS, and only believed with a certificate for its name', async (t) => {
   const server = createServer({ key, cert: certificate }, (_req, res) => res.end('over tls')).listen(0, 'localhost')
