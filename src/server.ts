@@ -131,12 +131,7 @@ export class Listener {
    */
   #count(socket: Socket): void {
     this.#connections += 1
-    socket.once('close', () => {
-      this.#connections -= 1
-      if (!this.#full || this.#connections > this.#most * 0.9) return
-      this.#full = false
-      this.#log.info({ connections: this.#connections }, 'there is room for connections again')
-    })
+    socket.on('close', this.#onClose)
     if (this.#connections <= this.#most) return
     this.#onSurplus()
     if (!this.#full) {
@@ -146,6 +141,13 @@ export class Listener {
     }
     if (this.#connections > this.#most + roomToTell(this.#most)) socket.destroy()
     else this.#surplus.add(socket)
+  }
+
+  readonly #onClose = (): void => {
+    this.#connections -= 1
+    if (!this.#full || this.#connections > this.#most * 0.9) return
+    this.#full = false
+    this.#log.info({ connections: this.#connections }, 'there is room for connections again')
   }
 
   /** From now on every answer closes its connection; new ones are still taken, until `close`. */
