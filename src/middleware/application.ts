@@ -14,8 +14,8 @@ const readerPatience = 60_000
  * there: it would add eight listeners to a request that nobody hears.
  */
 export class Application extends Koa<State> {
-  // Not in the types of Koa, which call it private; test/middleware/application.test.ts holds it to what Koa does.
   readonly #readerPatience: number
+  // Not in the types of Koa, which call it private; test/middleware/application.test.ts holds it to what Koa does.
   readonly #handleRequest = (Koa.prototype as unknown as { handleRequest: Handle }).handleRequest
 
   constructor(patience = readerPatience) {
