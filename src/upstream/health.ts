@@ -80,8 +80,8 @@ class Probe implements ResponseHandler, ConnectionOwner {
 }
 
 /**
- * Asks one target at intervals how it is, each time over a connection of its own, so that a target whose connections are all busy
- * is not taken for dead. Counts as healthy until probes say otherwise.
+ * Asks one target at intervals how it is, each time over a connection of its own, so that a target whose connections are
+ * all busy is not taken for dead. Counts as healthy until probes say otherwise.
  */
 export class Prober {
   readonly #address: Address
@@ -146,17 +146,13 @@ const longestKnock = 1_000
  * restarted is back within a second, and no request has to find out.
  */
 export class Knocker {
-  readonly #host: string
-  readonly #port: number
-  readonly #lookup: LookupFunction
+  readonly #address: Address
   readonly #opened: () => void
   #timer: NodeJS.Timeout | undefined
   #socket: Socket | undefined
 
-  constructor({ hostname, port, protocol }: URL, { lookup }: HealthTools, opened: () => void) {
-    this.#host = hostname.replace(/^\[|\]$/g, '')
-    this.#port = Number(port) || (protocol === 'https:' ? 443 : 80)
-    this.#lookup = lookup
+  constructor(url: URL, { lookup }: HealthTools, opened: () => void) {
+    this.#address = addressOf(url, lookup)
     this.#opened = opened
   }
 
@@ -175,7 +171,8 @@ export class Knocker {
 
   #knock(): void {
     this.#timer = undefined
-    const socket = connect({ host: this.#host, port: this.#port, lookup: this.#lookup })
+    const { host, port, lookup } = this.#address
+    const socket = connect({ host, port, ...(lookup && { lookup }) })
     this.#socket = socket
     socket.unref()
     socket.setTimeout(longestKnock, () => socket.destroy())

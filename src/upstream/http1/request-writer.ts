@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { oneString } from '../../http/whole.ts'
 import { UnsendableRequest } from '../failure.ts'
 
 /** A request as it goes onto a connection. */
@@ -33,9 +34,6 @@ export interface BodySink {
   end(): void
 }
 
-/** Content up to here is sent as one string together with the head: one write, no list of buffers. */
-const smallest = 12_288
-
 /** Methods whose requests say that they have no content when they have none (RFC 9110 §8.6). */
 const expectsContent: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH'])
 
@@ -54,7 +52,7 @@ const notInValue = /[^\t\x20-\x7e\x80-\xff]/
 /** Writes a request whose content is there. */
 export function writeWhole(socket: Socket, head: string, content: Buffer | null): void {
   if (content === null) socket.write(head, 'latin1')
-  else if (content.length <= smallest) socket.write(head + content.toString('latin1'), 'latin1')
+  else if (content.length <= oneString) socket.write(head + content.toString('latin1'), 'latin1')
   else {
     socket.cork()
     socket.write(head, 'latin1')

@@ -13,24 +13,17 @@ import {
   writeWhole,
 } from '../../../src/upstream/http1/request-writer.ts'
 
-/** A socket that keeps what is written, and takes `room` bytes at a time. */
-function listening(room = 65_536): {
-  readonly socket: Socket
-  readonly written: () => string
-  readonly read: () => void
-} {
+/** A socket that keeps what is written. With `room` for so many bytes nobody reads what is in it. */
+function listening(room?: number): { readonly socket: Socket; readonly written: () => string } {
   const chunks: Buffer[] = []
-  const taken: (() => void)[] = []
   const socket = new Writable({
-    highWaterMark: room,
+    ...(room !== undefined && { highWaterMark: room }),
     write(chunk, encoding, done) {
       chunks.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk, encoding))
-      if (room < 65_536) taken.push(done)
-      else done()
+      if (room === undefined) done()
     },
   })
-  const read = () => taken.shift()?.()
-  return { socket: socket as unknown as Socket, written: () => Buffer.concat(chunks).toString('latin1'), read }
+  return { socket: socket as unknown as Socket, written: () => Buffer.concat(chunks).toString('latin1') }
 }
 
 function onTheWire(request: Partial<WireRequest>): string {
@@ -99,7 +92,7 @@ describe('a request on the wire', () => {
 describe('content that comes piece by piece', () => {
   /** Content of the length that was announced, which the test brings. */
   function content(length?: number, room?: number) {
-    const { socket, written, read } = listening(room)
+    const { socket, written } = listening(room)
     let sink: BodySink | undefined
     const calls: string[] = []
     const source: BodySource = {
@@ -115,7 +108,7 @@ describe('content that comes piece by piece', () => {
     const writer = new BodyWriter(socket, head, source, (error) => results.push(error?.name))
     writer.begin()
     const body = () => written().split('\r\n\r\n').slice(1).join('\r\n\r\n')
-    return { sink: sink!, writer, results, written, body, calls, read }
+    return { sink: sink!, writer, results, written, body, calls }
   }
 
   test('of a known length is written as it is', () => {
