@@ -1,4 +1,4 @@
-/** What a room needs of a logger; pino fits. Objects first, one sentence second. */
+/** What a room needs of a logger. Objects first, one sentence second. */
 export interface Log {
   debug(facts: object, message: string): void
   info(facts: object, message: string): void
