@@ -63,7 +63,7 @@ function questionOf(at: number): Question {
       fields,
       client,
     } as Question['head'],
-    params: { owner },
+    params: new Map([['owner', owner]]),
     service: { name: 'orders' },
     route: { id: 'orders GET /{owner}' },
     now: now + at,

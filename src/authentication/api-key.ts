@@ -1,4 +1,5 @@
 import { BlockList, isIPv6 } from 'node:net'
+import type { ConnectionMemory } from '../http/connection-memory.ts'
 import { cookie } from '../http/cookies.ts'
 import { challenge } from '../http/credentials.ts'
 import { Problem } from '../http/problem.ts'
@@ -95,7 +96,7 @@ export function createApiKeyAuthenticator({ scheme, location, rings, revoked, no
       const { text } = found
       const conclude = (verdict: KeyVerdict) =>
         verdict.outcome === 'known' ? judge(verdict, head, text) : rejected(verdict.reason, invalid)
-      const verdict = lookUp(text)
+      const verdict = lookUp(text, head.memory)
       if (verdict instanceof Promise) return verdict.then(conclude).catch(unavailable)
       const authentication = conclude(verdict)
       return authentication instanceof Promise ? authentication.catch(unavailable) : authentication
@@ -131,13 +132,13 @@ function unavailable(cause: unknown): Authentication {
 
 /** The first ring that knows the key; else the reason of the last one. */
 function lookUpIn(rings: readonly KeyRing[]) {
-  return function lookUp(text: string, from = 0): KeyVerdict | Promise<KeyVerdict> {
+  return function lookUp(text: string, memory?: ConnectionMemory, from = 0): KeyVerdict | Promise<KeyVerdict> {
     let verdict: KeyVerdict = { outcome: 'refused', reason: 'unknown' }
     for (let index = from; index < rings.length; index++) {
-      const answer = rings[index]!.find(text)
+      const answer = rings[index]!.find(text, memory)
       if (answer instanceof Promise) {
         return answer.then((late) =>
-          late.outcome === 'known' || index === rings.length - 1 ? late : lookUp(text, index + 1),
+          late.outcome === 'known' || index === rings.length - 1 ? late : lookUp(text, memory, index + 1),
         )
       }
       verdict = answer

@@ -213,7 +213,7 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       const token = found.value
       if (foreign?.(token)) return absent
       // 2.
-      const digest = digestOf(token)
+      const digest = head.memory ? head.memory.recall(token, digestOf) : digestOf(token)
       const known = remembered.get(digest)
       if (known !== undefined) {
         if (isGood(known)) return conclude(known, token)

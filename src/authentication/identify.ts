@@ -220,10 +220,9 @@ function conclude(requirements: SecurityRequirements, found: readonly Authentica
     const parts = alternatives[alternative]!
     if (!parts.every(accepts)) continue
     const unmet = firstUnmet(parts, results, authenticators)
-    const identification: Identification = {
-      ...provenBy(parts[0]!.index, results, authenticators),
-      ...{ status: 'authenticated', unmet, alternative, verdicts },
-    }
+    const { caller, credentials } = provenBy(parts[0]!.index, results, authenticators)
+    const status = 'authenticated'
+    const identification: Identification = { caller, status, credentials, unmet, alternative, verdicts }
     if (!unmet) return identification
     lacking ??= identification
   }

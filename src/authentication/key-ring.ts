@@ -1,3 +1,5 @@
+import type { ConnectionMemory } from '../http/connection-memory.ts'
+
 /** What the holder of a key may do and be, wherever the key is written down. */
 export interface KeyHolder {
   /** Public name of the key: what logs show and revocation names. Never the secret. */
@@ -30,5 +32,6 @@ export type KeyVerdict =
 export interface KeyRing {
   /** Whether the text has the form of this ring's keys; false when they have none in common. */
   recognizes(text: string): boolean
-  find(text: string): KeyVerdict | Promise<KeyVerdict>
+  /** `memory`: of the connection that said it. */
+  find(text: string, memory?: ConnectionMemory): KeyVerdict | Promise<KeyVerdict>
 }

@@ -2,6 +2,7 @@ import { createHmac, createSecretKey, hash, type KeyObject, timingSafeEqual } fr
 import { setImmediate as breathe } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
+import type { ConnectionMemory } from '../http/connection-memory.ts'
 import type { Json, Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 import type { KeyHolder, KeyRing, KeyVerdict } from './key-ring.ts'
@@ -179,11 +180,11 @@ export function createKeyStore(
     return age >= 0 && age < memory
   }
 
-  function find(text: string): KeyVerdict | Promise<KeyVerdict> {
+  function find(text: string, memory?: ConnectionMemory): KeyVerdict | Promise<KeyVerdict> {
     if (!form.test(text)) return malformed
     const id = text.slice(idAt, idAt + idLength)
     const candidate = known.get(id)
-    if (candidate && isFresh(candidate.since) && secret) return judge(candidate, text, secret)
+    if (candidate && isFresh(candidate.since) && secret) return judge(candidate, text, secret, memory)
     if (!hasChecksum(text)) return checksumWrong
     const stranger = strangers.get(id)
     if (stranger !== undefined && isFresh(stranger)) return unknown
@@ -196,8 +197,8 @@ export function createKeyStore(
   }
 
   /** Whether the text is the key of this id; only the holder of the secret learns that it is revoked. */
-  function judge(candidate: Known, text: string, key: KeyObject): KeyVerdict {
-    const digest = hash('sha256', text, 'buffer')
+  function judge(candidate: Known, text: string, key: KeyObject, memory?: ConnectionMemory): KeyVerdict {
+    const digest = memory ? memory.recall(text, digestOf) : digestOf(text)
     if (candidate.passed === undefined || !timingSafeEqual(digest, candidate.passed)) {
       if (!hasChecksum(text)) return checksumWrong
       if (!timingSafeEqual(macOf(text, key), candidate.hash)) return secretWrong
@@ -395,6 +396,10 @@ function pepperOf(pepper: string | Uint8Array): KeyObject {
   const bytes = Buffer.from(pepper as Uint8Array)
   if (bytes.length < 32) throw new TypeError('the pepper of API keys has at least 32 bytes')
   return createSecretKey(bytes)
+}
+
+function digestOf(text: string): Buffer {
+  return hash('sha256', text, 'buffer')
 }
 
 function macOf(text: string, key: KeyObject): Buffer {

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, hash, hkdfSync } from 'node:crypto'
+import type { ConnectionMemory } from '../http/connection-memory.ts'
 import type { Store } from '../store/store.ts'
 import { TwoGenerations } from './remember.ts'
 
@@ -39,8 +40,11 @@ export interface StoredSession {
 export interface SessionStore {
   /** Keeps a new session; resolves with its id of 256 random bits. */
   create(data: SessionData): Promise<string>
-  /** Undefined when there is none, its time is over, or nobody can read it. Being found, it is used. */
-  find(id: string): Promise<StoredSession | undefined>
+  /**
+   * Undefined when there is none, its time is over, or nobody can read it. Being found, it is used.
+   * `memory`: of the connection that said it.
+   */
+  find(id: string, memory?: ConnectionMemory): Promise<StoredSession | undefined>
   /** False when it has changed or ended meanwhile. */
   replace(id: string, found: StoredSession, data: SessionData): Promise<boolean>
   /** False when there was none. */
@@ -124,21 +128,24 @@ export function createSessionStore(
       return id
     },
 
-    async find(id) {
-      const key = keyOf(id)
-      const stored = await store.get<Entry>(collection, key)
-      if (!stored) return undefined
-      const { value } = stored
-      // The clock of the gateway decides, not when the store gets around to deleting.
-      if (seconds() >= expiryOf(value)) return undefined
-      const data = open(id, key, value.sealed)
-      if (!data) return undefined
-      if (seconds() - value.used > unwritten) {
+    find(id, memory) {
+      const key = memory ? memory.recall(id, keyOf) : keyOf(id)
+      // Asked with each request of a session: one turn of the event loop's queue and no more.
+      return store.get<Entry>(collection, key).then((stored) => {
+        if (!stored) return undefined
+        const { value } = stored
+        // The clock of the gateway decides, not when the store gets around to deleting.
+        if (seconds() >= expiryOf(value)) return undefined
+        const data = open(id, key, value.sealed)
+        if (!data) return undefined
+        const found = { key, data, ends: value.ends, sealed: value.sealed }
+        if (seconds() - value.used <= unwritten) return found
         const used = entryOf(value.sealed, value.ends)
-        // Somebody who was faster has written down as much.
-        await store.replace(collection, key, stored.revision, used, { expiresAt: expiryOf(used), ...groupIn(stored) })
-      }
-      return { key, data, ends: value.ends, sealed: value.sealed }
+        // False: somebody who was faster has written down as much.
+        return store
+          .replace(collection, key, stored.revision, used, { expiresAt: expiryOf(used), ...groupIn(stored) })
+          .then(() => found)
+      })
     },
 
     async replace(id, { key, sealed }, data) {

@@ -130,27 +130,34 @@ export function createSessions(settings: SessionsSettings, { now, log }: Tools):
   }
   const over = () => rejected('over', 'The session is over; sign in again at /login.')
 
-  async function authenticate(id: string): Promise<Authentication> {
-    // 2.
-    let session = await store.find(id)
+  // Nothing here waits when nothing has changed since the session's last request, which is nearly always.
+  function judge(id: string, session: StoredSession | undefined): Authentication | Promise<Authentication> {
     if (!session) return over()
     // 3.
-    if (isDue(session.data)) {
-      const renewed = await renewOnce(id, session)
-      if ('outcome' in renewed) return renewed
-      session = renewed
-    }
+    if (!isDue(session.data)) return read(id, session)
+    return renewOnce(id, session).then((renewed) => ('outcome' in renewed ? renewed : read(id, renewed)))
+  }
+
+  function read(id: string, session: StoredSession): Authentication | Promise<Authentication> {
     // 4.
-    const read = await readSession(session)
-    if (read.outcome === 'rejected') return read
-    // 5.
-    const { caller } = read.known
-    if (await revoked(caller)) {
-      await store.end(session.key)
-      return rejected('revoked', 'The session has been revoked; sign in again at /login.')
-    }
+    const known = recall(session)
+    if (known) return accept(id, session, known)
+    return readAnew(session).then((found) => (found.outcome === 'read' ? accept(id, session, found.known) : found))
+  }
+
+  function accept(id: string, session: StoredSession, { caller }: Known): Authentication | Promise<Authentication> {
     const { accessToken } = session.data
-    return { outcome: 'accepted', caller, credential: id, accessToken }
+    const accepted: Authentication = { outcome: 'accepted', caller, credential: id, accessToken }
+    // 5.
+    const verdict = revoked(caller)
+    if (verdict === false) return accepted
+    if (verdict === true) return refuseRevoked(session)
+    return verdict.then((isRevoked) => (isRevoked ? refuseRevoked(session) : accepted))
+  }
+
+  async function refuseRevoked({ key }: StoredSession): Promise<Authentication> {
+    await store.end(key)
+    return rejected('revoked', 'The session has been revoked; sign in again at /login.')
   }
 
   const isDue = ({ refreshAt }: SessionData) => refreshAt !== undefined && seconds() >= refreshAt
@@ -225,15 +232,20 @@ export function createSessions(settings: SessionsSettings, { now, log }: Tools):
     return { accessEndsAt, refreshAt: accessEndsAt - Math.min(longestHeadStart, Math.floor(expiresIn / 10)) }
   }
 
-  async function readSession(session: StoredSession): Promise<Read> {
-    const { key, sealed } = session
+  /** What the session came to before, as long as it would come to the same. */
+  function recall({ key, sealed }: StoredSession): Known | undefined {
     const before = remembered.get(key)
-    if (before?.sealed === sealed && seconds() < before.endsAt && (!before.key || issuer.keys.holds(before.key)))
-      return { outcome: 'read', known: before }
+    const isGood =
+      before?.sealed === sealed && seconds() < before.endsAt && (!before.key || issuer.keys.holds(before.key))
+    return isGood ? before : undefined
+  }
+
+  async function readAnew(session: StoredSession): Promise<Read> {
+    const { key } = session
     remembered.delete(key)
-    const read = session.data.claims ? readClaims(session, session.data.claims) : await readToken(session)
-    if (read.outcome === 'read') remembered.set(key, read.known)
-    return read
+    const found = session.data.claims ? readClaims(session, session.data.claims) : await readToken(session)
+    if (found.outcome === 'read') remembered.set(key, found.known)
+    return found
   }
 
   async function readToken(session: StoredSession): Promise<Read> {
@@ -321,7 +333,11 @@ export function createSessions(settings: SessionsSettings, { now, log }: Tools):
         const [id] = values
         if (values.length > 1) return rejected('several', 'The session cookie arrived more than once.')
         if (!sessionId.test(id!)) return rejected('malformed', 'This is no session; sign in at /login.')
-        return authenticate(id!).catch(storeUnavailable)
+        // 2.
+        return store
+          .find(id!, head.memory)
+          .then((session) => judge(id!, session))
+          .catch(storeUnavailable)
       },
     },
     cookies: [name, attemptCookie],

@@ -7,7 +7,7 @@ export interface Question {
   readonly caller: Caller
   readonly head: RequestHead
   /** The values of the route template's parameters, decoded. */
-  readonly params: Readonly<Record<string, string>>
+  readonly params: ReadonlyMap<string, string>
   readonly service: { readonly name: string }
   readonly route: { readonly id: string }
   /** Milliseconds since the epoch. */

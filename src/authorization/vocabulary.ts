@@ -108,7 +108,7 @@ class CallerView {
 class RequestView {
   readonly #question: Question
   readonly #hidden: Hidden
-  #params: ReadonlyMap<string, string> | undefined
+  #params: Question['params'] | undefined
   #query: ReadonlyMap<string, unknown> | undefined
   #headers: ReadonlyMap<string, string> | undefined
 
@@ -129,7 +129,7 @@ class RequestView {
     return this.#question.head.path
   }
   get params() {
-    this.#params ??= new Map(Object.entries(this.#question.params))
+    this.#params ??= this.#question.params
     return this.#params
   }
   get query() {

@@ -150,10 +150,10 @@ class RouteQuestion implements Question {
   }
 }
 
-/** The values of the template's parameters, decoded. No prototype, so that no name finds anything but a parameter. */
-export function parametersOf({ names, segments }: Found<unknown>): Readonly<Record<string, string>> {
-  const params: Record<string, string> = Object.create(null)
-  for (const [index, name] of names.entries()) params[name] = decodeSegment(segments[index]!)
+/** The values of the template's parameters, decoded. */
+export function parametersOf({ names, segments }: Found<unknown>): ReadonlyMap<string, string> {
+  const params = new Map<string, string>()
+  for (let index = 0; index < names.length; index++) params.set(names[index]!, decodeSegment(segments[index]!))
   return params
 }
 

@@ -387,7 +387,7 @@ function routeOf({ router }: Gateway, found: Found<Route>, { method, path }: Req
   return {
     id,
     service: service.name,
-    parameters: { ...parametersOf(found) },
+    parameters: Object.fromEntries(parametersOf(found)),
     expose: service.definition.expose,
     losers,
   }

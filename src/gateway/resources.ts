@@ -108,7 +108,7 @@ function headFor({ head, route, found }: Identified, get: string): RequestHead {
   const params = parametersOf(found)
   const template = splitPartPath(get)
   const fill = (text: string, encode: (value: string) => string) =>
-    text.replace(/\{([^}]*)\}/g, (_whole, name: string) => encode(params[name]!))
+    text.replace(/\{([^}]*)\}/g, (_whole, name: string) => encode(params.get(name)!))
   const below = fill(template.path, encodeSegment)
   const query = fill(template.query, encodeURIComponent)
   const { prefix } = route.service

@@ -178,7 +178,7 @@ function mayCall(
   if (!identification || (identification.unmet && !route?.shadow?.names)) return false
   if (!route) return true
   const { caller } = identification
-  const question = { caller, head: { ...head, method }, params: {}, service: route.service, route, now }
+  const question = { caller, head: { ...head, method }, params: new Map(), service: route.service, route, now }
   return route.policies.every((policy) => mayPermit(policy, question))
 }
 

@@ -30,9 +30,12 @@ export function cookie(fields: Fields, name: string): readonly string[] {
 
 /** The pairs of a Cookie field; what has no "=" is none. */
 function eachPair(line: string, take: (name: string, value: string) => void): void {
-  for (const pair of line.split(';')) {
-    const equals = pair.indexOf('=')
-    if (equals >= 0) take(trim(pair.slice(0, equals)), trim(pair.slice(equals + 1)))
+  for (let start = 0; start <= line.length; ) {
+    const semicolon = line.indexOf(';', start)
+    const end = semicolon < 0 ? line.length : semicolon
+    const equals = line.indexOf('=', start)
+    if (equals >= 0 && equals < end) take(trim(line, start, equals), trim(line, equals + 1, end))
+    start = end + 1
   }
 }
 
@@ -65,10 +68,10 @@ function pairName(pair: string): string {
 }
 
 /** Only space and tab, not the further characters that JavaScript calls white space. */
-function trim(text: string): string {
-  let start = 0
-  let end = text.length
-  while (isBlank(text.charCodeAt(start))) start++
+function trim(text: string, from = 0, to = text.length): string {
+  let start = from
+  let end = to
+  while (start < end && isBlank(text.charCodeAt(start))) start++
   while (end > start && isBlank(text.charCodeAt(end - 1))) end--
   return text.slice(start, end)
 }

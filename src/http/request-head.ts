@@ -1,3 +1,5 @@
+import type { ConnectionMemory } from './connection-memory.ts'
+
 /**
  * The head of one request as the gateway reads it (RFC 9110 §6): guarded, canonical, without its body.
  * Everything that matches, authenticates, decides or logs reads this, so that all of them see the same bytes.
@@ -14,6 +16,8 @@ export interface RequestHead {
   readonly query: string
   readonly fields: Fields
   readonly client: Client
+  /** Absent where nobody has sent the request, as in explanations. */
+  readonly memory?: ConnectionMemory
 }
 
 /** The header fields of a request, by lower-case name, over the raw list that Node keeps. */

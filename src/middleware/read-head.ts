@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls'
+import { memoryOf } from '../http/connection-memory.ts'
 import { createFields } from '../http/fields.ts'
 import { createGuard } from '../http/guard.ts'
 import { canonicalTarget } from '../http/path.ts'
@@ -38,6 +39,7 @@ export function readHead(
       query: target.query,
       fields: lines,
       client,
+      memory: memoryOf(req.socket),
     }
     return next()
   }

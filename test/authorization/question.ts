@@ -40,7 +40,7 @@ export function questionOf({
       fields: { raw, all, get: (name) => (all(name).length > 0 ? all(name).join(', ') : undefined) },
       client: { address, protocol: 'https', host: 'api.example', peer: address, viaTrustedProxy: false },
     },
-    params,
+    params: new Map(Object.entries(params)),
     service: { name: 'orders' },
     route: { id: 'orders GET /{id}' },
     now,
