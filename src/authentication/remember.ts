@@ -3,7 +3,8 @@ import { hash } from 'node:crypto'
 /**
  * The name under which a token is remembered: its SHA-256, 32 characters. The token itself would be some 700 bytes of
  * living secret for each entry, readable in every heap dump, and no faster as a key: most of the microsecond goes into
- * hashing the fresh text either way. The whole token is digested: a part of it could be kept while the rest is forged.
+ * hashing the fresh text either way, which the memory of a connection spares (`http/connection-memory.ts`). The whole
+ * token is digested: a part of it could be kept while the rest is forged.
  */
 export function digestOf(token: string): string {
   return hash('sha256', token, 'binary')
