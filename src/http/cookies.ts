@@ -30,11 +30,15 @@ export function cookie(fields: Fields, name: string): readonly string[] {
 
 /** The pairs of a Cookie field; what has no "=" is none. */
 function eachPair(line: string, take: (name: string, value: string) => void): void {
-  for (let start = 0; start <= line.length; ) {
+  // The next "=" is looked for once, however many pairs come before it.
+  let equals = line.indexOf('=')
+  for (let start = 0; equals >= 0; ) {
     const semicolon = line.indexOf(';', start)
     const end = semicolon < 0 ? line.length : semicolon
-    const equals = line.indexOf('=', start)
-    if (equals >= 0 && equals < end) take(trim(line, start, equals), trim(line, equals + 1, end))
+    if (equals < end) {
+      take(trim(line, start, equals), trim(line, equals + 1, end))
+      equals = line.indexOf('=', end)
+    }
     start = end + 1
   }
 }
@@ -42,9 +46,16 @@ function eachPair(line: string, take: (name: string, value: string) => void): vo
 /** The value of a Cookie field without the named cookies, and the rest byte for byte; empty when nothing is left. */
 export function withoutCookies(value: string, names: ReadonlySet<string>): string {
   if (!mentions(value, names)) return value
-  const pairs = value.split(';')
-  const kept = pairs.filter((pair) => !names.has(pairName(pair)))
-  return kept.length === pairs.length ? value : trim(kept.join(';'))
+  let kept: string | undefined
+  for (let start = 0; start <= value.length; ) {
+    const semicolon = value.indexOf(';', start)
+    const end = semicolon < 0 ? value.length : semicolon
+    const pair = value.slice(start, end)
+    if (!names.has(pairName(pair))) kept = kept === undefined ? pair : `${kept};${pair}`
+    start = end + 1
+  }
+  if (kept === undefined) return ''
+  return kept.length === value.length ? value : trim(kept)
 }
 
 /**

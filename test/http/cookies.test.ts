@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import fc from 'fast-check'
 import { cookie, cookies, setCookieName, withoutCookies } from '../../src/http/cookies.ts'
 import { createFields } from '../../src/http/fields.ts'
 
@@ -15,6 +16,27 @@ describe('cookies of a request', () => {
     assert.deepEqual(cookie(fields, 'a'), ['1', '2', '3'])
     assert.deepEqual(cookie(fields, 'q'), [])
     assert.deepEqual(cookie(createFields([]), 'a'), [])
+  })
+
+  test('are what one finds who splits the line', () => {
+    const bare = (part: string) => part.replace(/^[ \t]+|[ \t]+$/g, '')
+    const line = fc.string({ unit: fc.constantFrom('a', 'b', '=', ';', ' ', '\t', '"'), maxLength: 24 })
+    fc.assert(
+      fc.property(line, (text) => {
+        const expected = text
+          .split(';')
+          .filter((pair) => pair.includes('='))
+          .map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)] as const)
+          .map(([name, value]) => [bare(name), bare(value)] as const)
+        const found = cookies(createFields(['Cookie', text]))
+        assert.deepEqual(
+          Object.fromEntries(found),
+          Object.fromEntries(
+            expected.map(([name]) => [name, expected.filter(([other]) => other === name).map(([, value]) => value)]),
+          ),
+        )
+      }),
+    )
   })
 
   test('are told apart by their whole name and its case', () => {
@@ -44,6 +66,18 @@ describe('taking cookies out', () => {
     }
     for (const [value, rest] of Object.entries(cases)) assert.equal(withoutCookies(value, own), rest, value)
   })
+})
+
+test('the cookies that are left are those that one leaves who splits the line', () => {
+  const names = new Set(['a', 'bb'])
+  const line = fc.string({ unit: fc.constantFrom('a', 'b', '=', ';', ' '), maxLength: 20 })
+  fc.assert(
+    fc.property(line, (value) => {
+      const pairs = value.split(';')
+      const kept = pairs.filter((pair) => !names.has(pair.split('=', 1)[0]!.trim()))
+      assert.equal(withoutCookies(value, names), kept.length === pairs.length ? value : kept.join(';').trim())
+    }),
+  )
 })
 
 describe('the name a Set-Cookie sets', () => {
