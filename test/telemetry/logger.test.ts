@@ -71,15 +71,31 @@ describe('a line of the log', () => {
     assert(read()[3])
   })
 
-  test('is there even when its facts cannot be written', () => {
+  test('has all its other facts when one of them cannot be written', () => {
     const { log, read } = linesOf('info')
     const round: { self?: object } = {}
     round.self = round
-    log.info({ id: 'r-1', round }, 'request')
-    log.info({ big: 1n }, 'request')
-    for (const line of read()) {
-      assert.equal(line['message'], 'request')
-      assert.match(String(line['unwritable']), /^TypeError: /)
+    const rude = {
+      toJSON() {
+        throw Object.create(null)
+      },
     }
+    for (const fact of [round, 1n, rude])
+      log.info({ id: 'r-1', err: new Error('why'), fact, none: undefined }, 'request')
+    assert.equal(read().length, 3)
+    for (const line of read()) {
+      assert.deepEqual(Object.keys(line), ['level', 'time', 'id', 'err', 'fact', 'message'])
+      assert.deepEqual([line['id'], line['fact'], line['message']], ['r-1', '(unwritable)', 'request'])
+      assert.equal((line['err'] as Error).message, 'why')
+    }
+  })
+
+  test('is JSON whatever facts are', () => {
+    const { log, read } = linesOf('info')
+    for (const facts of [new Date(0), ['a'], { toJSON: () => 'x' }, new Map([['a', 1]])]) log.info(facts, 'm')
+    assert.deepEqual(
+      read().map(({ level: _, time: __, ...rest }) => rest),
+      [{ message: 'm' }, { 0: 'a', message: 'm' }, { message: 'm' }, { message: 'm' }],
+    )
   })
 })
