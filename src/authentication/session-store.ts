@@ -130,7 +130,7 @@ export function createSessionStore(
 
     find(id, memory) {
       const key = memory ? memory.recall(id, keyOf) : keyOf(id)
-      // Asked with each request of a session: one turn of the event loop's queue and no more.
+      // Asked with each request of a session: nothing is waited for but the store.
       return store.get<Entry>(collection, key).then((stored) => {
         if (!stored) return undefined
         const { value } = stored

@@ -130,7 +130,7 @@ export function createSessions(settings: SessionsSettings, { now, log }: Tools):
   }
   const over = () => rejected('over', 'The session is over; sign in again at /login.')
 
-  // Nothing here waits when nothing has changed since the session's last request, which is nearly always.
+  // Nothing here waits when nothing has changed since the session's last request, unless who is revoked is asked elsewhere.
   function judge(id: string, session: StoredSession | undefined): Authentication | Promise<Authentication> {
     if (!session) return over()
     // 3.

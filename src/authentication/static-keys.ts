@@ -65,7 +65,7 @@ export function createStaticKeys(definitions: readonly StaticKey[]): KeyRing {
   }
   return {
     recognizes: () => false,
-    // The look-up is by digest: what time it takes tells nothing about the text.
+    // The look-up is by digest: what time it takes tells others nothing about the text.
     find: function findStaticKey(text, memory) {
       const holder = holders.get(memory ? memory.recall(text, digestOf) : digestOf(text))
       return holder ? { outcome: 'known', holder } : { outcome: 'refused', reason: 'unknown' }

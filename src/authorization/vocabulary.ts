@@ -129,6 +129,7 @@ class RequestView {
     return this.#question.head.path
   }
   get params() {
+    // The question makes them anew each time.
     this.#params ??= this.#question.params
     return this.#params
   }

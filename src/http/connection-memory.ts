@@ -2,10 +2,10 @@ import type { Socket } from 'node:net'
 
 /**
  * What was made of the texts that one connection said last. A client that keeps its connection says the same credential
- * with each request, and to compare 700 characters costs a fifteenth of their SHA-256.
+ * with each request, and to compare 700 characters costs a fifteenth of their SHA-256 (docs/decisions/0024).
  *
- * The texts are secrets of the connection's own client and go with it. Behind a proxy several clients share a
- * connection; what one of them may learn from the time of a comparison is about a text that its own has then replaced.
+ * The texts are secrets of the connection's own client and go with it. The connections of trusted proxies have no
+ * memory: several clients share them.
  */
 export class ConnectionMemory {
   #last: Made | undefined
@@ -23,7 +23,7 @@ export class ConnectionMemory {
       return before.made
     }
     const made = make(text)
-    if (text.length <= longest) {
+    if (text.length <= longest && text.isWellFormed()) {
       this.#before = last
       this.#last = { text: copyOf(text), make, made }
     }
@@ -44,7 +44,7 @@ function isOf<T>(known: Made | undefined, text: string, make: (text: string) => 
   return known !== undefined && known.make === make && known.text === text
 }
 
-/** A slice of a header line keeps the whole line alive. */
+/** A slice of a header line would keep the whole line alive. */
 function copyOf(text: string): string {
   return Buffer.from(text, 'utf8').toString('utf8')
 }

@@ -16,8 +16,8 @@ export interface RequestHead {
   readonly query: string
   readonly fields: Fields
   readonly client: Client
-  /** Absent where nobody has sent the request, as in explanations. */
-  readonly memory?: ConnectionMemory
+  /** Of the connection it came on; absent behind a trusted proxy, and for a request that an operator asks about. */
+  readonly memory?: ConnectionMemory | undefined
 }
 
 /** The header fields of a request, by lower-case name, over the raw list that Node keeps. */

@@ -39,7 +39,7 @@ export function readHead(
       query: target.query,
       fields: lines,
       client,
-      memory: memoryOf(req.socket),
+      memory: client.viaTrustedProxy ? undefined : memoryOf(req.socket),
     }
     return next()
   }
