@@ -119,7 +119,10 @@ function inNode(title: string, file: string, more: (place: PeerPlace) => string[
     title,
     async start(place) {
       const port = await freePort()
-      const words = [join(import.meta.dirname, 'peers', `${file}.mjs`), String(port), place.target, ...more(place)]
+      // As the gateway sets it for itself: else it is chance whether a peer costs a third more (docs/decisions/0023).
+      const flags = ['--no-allocation-site-pretenuring']
+      const program = join(import.meta.dirname, 'peers', `${file}.mjs`)
+      const words = [...flags, program, String(port), place.target, ...more(place)]
       const output = join(place.folder, `${file}.log`)
       const environment = { NODE_ENV: 'production' }
       return Subject.launch({
