@@ -79,19 +79,21 @@ function membersOf(facts: object): string {
   return Object.entries(members).map(memberOf).join('')
 }
 
+const unwritable = '(unwritable)'
+
 /** One member, which says so when it cannot be written: a line is never an error. */
 function memberOf([name, value]: readonly [string, unknown]): string {
   try {
     const text = JSON.stringify(value)
     return text === undefined ? '' : `,${JSON.stringify(name)}:${text}`
   } catch {
-    return `,${JSON.stringify(name)}:"(unwritable)"`
+    return `,${JSON.stringify(name)}:"${unwritable}"`
   }
 }
 
 /** Only what an operator needs: libraries hang requests, options and with them secrets on their errors. */
 function describeError(error: unknown, depth = 0): unknown {
-  if (!(error instanceof Error)) return String(error)
+  if (!(error instanceof Error)) return textOf(error)
   const { name, message, stack, cause } = error
   const { code } = error as NodeJS.ErrnoException
   return {
@@ -100,5 +102,14 @@ function describeError(error: unknown, depth = 0): unknown {
     ...(code !== undefined && { code }),
     stack,
     ...(cause !== undefined && depth < 4 && { cause: describeError(cause, depth + 1) }),
+  }
+}
+
+/** Anything can be thrown, also what has no text. */
+function textOf(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return unwritable
   }
 }

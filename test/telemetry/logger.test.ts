@@ -62,13 +62,15 @@ describe('a line of the log', () => {
 
     log.error({ err: 'a text' }, 'no')
     log.error({ err: undefined }, 'no')
+    log.error({ err: Object.create(null) }, 'no')
     assert.equal(read()[1]!['err'], 'a text')
     assert(!('err' in read()[2]!))
+    assert.equal(read()[3]!['err'], '(unwritable)')
 
     const round = new Error('round')
     round.cause = round
     log.error({ err: round }, 'no')
-    assert(read()[3])
+    assert(read()[4])
   })
 
   test('has all its other facts when one of them cannot be written', () => {
