@@ -30,32 +30,18 @@ export function cookie(fields: Fields, name: string): readonly string[] {
 
 /** The pairs of a Cookie field; what has no "=" is none. */
 function eachPair(line: string, take: (name: string, value: string) => void): void {
-  // The next "=" is looked for once, however many pairs come before it.
-  let equals = line.indexOf('=')
-  for (let start = 0; equals >= 0; ) {
-    const semicolon = line.indexOf(';', start)
-    const end = semicolon < 0 ? line.length : semicolon
-    if (equals < end) {
-      take(trim(line, start, equals), trim(line, equals + 1, end))
-      equals = line.indexOf('=', end)
-    }
-    start = end + 1
+  for (const pair of line.split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals >= 0) take(trim(pair.slice(0, equals)), trim(pair.slice(equals + 1)))
   }
 }
 
 /** The value of a Cookie field without the named cookies, and the rest byte for byte; empty when nothing is left. */
 export function withoutCookies(value: string, names: ReadonlySet<string>): string {
   if (!mentions(value, names)) return value
-  let kept: string | undefined
-  for (let start = 0; start <= value.length; ) {
-    const semicolon = value.indexOf(';', start)
-    const end = semicolon < 0 ? value.length : semicolon
-    const pair = value.slice(start, end)
-    if (!names.has(pairName(pair))) kept = kept === undefined ? pair : `${kept};${pair}`
-    start = end + 1
-  }
-  if (kept === undefined) return ''
-  return kept.length === value.length ? value : trim(kept)
+  const pairs = value.split(';')
+  const kept = pairs.filter((pair) => !names.has(pairName(pair)))
+  return kept.length === pairs.length ? value : trim(kept.join(';'))
 }
 
 /**
@@ -79,10 +65,10 @@ function pairName(pair: string): string {
 }
 
 /** Only space and tab, not the further characters that JavaScript calls white space. */
-function trim(text: string, from = 0, to = text.length): string {
-  let start = from
-  let end = to
-  while (start < end && isBlank(text.charCodeAt(start))) start++
+function trim(text: string): string {
+  let start = 0
+  let end = text.length
+  while (isBlank(text.charCodeAt(start))) start++
   while (end > start && isBlank(text.charCodeAt(end - 1))) end--
   return text.slice(start, end)
 }
