@@ -56,8 +56,8 @@ async function measure(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-memory-'))
   const children: ChildProcess[] = []
   const launch = async (...words: string[]): Promise<{ readonly pid: number; readonly port: number }> => {
-    // As src/main.ts sets it.
-    const execArgv = ['--external-memory-accounted-in-global-limit']
+    // As src/main.ts sets them.
+    const execArgv = ['--external-memory-accounted-in-global-limit', '--no-allocation-site-pretenuring']
     const child = fork(import.meta.filename, words, { execArgv })
     children.push(child)
     const [port] = await once(child, 'message')

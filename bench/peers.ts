@@ -18,6 +18,9 @@ export interface Peer {
   start(place: PeerPlace): Promise<Subject>
 }
 
+/** As the gateway sets it for itself: else it is chance whether a process costs a third more (docs/decisions/0023). */
+export const peerFlags = ['--no-allocation-site-pretenuring'] as const
+
 /** Whom the gateway is measured beside, by the names of the tables. */
 export const peers = {
   'best-bare': inNode('node:http + undici, the best we can write', 'best-bare'),
@@ -119,10 +122,8 @@ function inNode(title: string, file: string, more: (place: PeerPlace) => string[
     title,
     async start(place) {
       const port = await freePort()
-      // As the gateway sets it for itself: else it is chance whether a peer costs a third more (docs/decisions/0023).
-      const flags = ['--no-allocation-site-pretenuring']
       const program = join(import.meta.dirname, 'peers', `${file}.mjs`)
-      const words = [...flags, program, String(port), place.target, ...more(place)]
+      const words = [...peerFlags, program, String(port), place.target, ...more(place)]
       const output = join(place.folder, `${file}.log`)
       const environment = { NODE_ENV: 'production' }
       return Subject.launch({

@@ -1,3 +1,4 @@
+import { recall } from '../http/connection-memory.ts'
 import { cookie } from '../http/cookies.ts'
 import { bearerText, challenge, checkedBearer, type Presented } from '../http/credentials.ts'
 import { Problem } from '../http/problem.ts'
@@ -213,7 +214,7 @@ export function createTokenAuthenticator(settings: TokenAuthenticatorSettings): 
       const token = found.value
       if (foreign?.(token)) return absent
       // 2.
-      const digest = head.memory ? head.memory.recall(token, digestOf) : digestOf(token)
+      const digest = recall(head.memory, token, digestOf)
       const known = remembered.get(digest)
       if (known !== undefined) {
         if (isGood(known)) return conclude(known, token)

@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, hash, type KeyObject, timingSafeEqual } fr
 import { setImmediate as breathe } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
-import type { ConnectionMemory } from '../http/connection-memory.ts'
+import { type ConnectionMemory, recall } from '../http/connection-memory.ts'
 import type { Json, Store } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 import type { KeyHolder, KeyRing, KeyVerdict } from './key-ring.ts'
@@ -111,7 +111,7 @@ const secrets = 'api-keys-pepper'
 const channel = 'api-keys'
 
 /** Milliseconds that a key is believed without asking the store again; messages end it sooner. */
-const memory = 15_000
+const believed = 15_000
 /** How many keys, and how many ids that are no keys, are remembered. */
 const capacity = 10_000
 const flushEvery = 10_000
@@ -177,7 +177,7 @@ export function createKeyStore(
 
   function isFresh(since: number): boolean {
     const age = now() - since
-    return age >= 0 && age < memory
+    return age >= 0 && age < believed
   }
 
   function find(text: string, memory?: ConnectionMemory): KeyVerdict | Promise<KeyVerdict> {
@@ -198,7 +198,7 @@ export function createKeyStore(
 
   /** Whether the text is the key of this id; only the holder of the secret learns that it is revoked. */
   function judge(candidate: Known, text: string, key: KeyObject, memory?: ConnectionMemory): KeyVerdict {
-    const digest = memory ? memory.recall(text, digestOf) : digestOf(text)
+    const digest = recall(memory, text, digestOf)
     if (candidate.passed === undefined || !timingSafeEqual(digest, candidate.passed)) {
       if (!hasChecksum(text)) return checksumWrong
       if (!timingSafeEqual(macOf(text, key), candidate.hash)) return secretWrong

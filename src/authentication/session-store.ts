@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, hash, hkdfSync } from 'node:crypto'
-import type { ConnectionMemory } from '../http/connection-memory.ts'
+import { type ConnectionMemory, recall } from '../http/connection-memory.ts'
 import type { Store } from '../store/store.ts'
 import { TwoGenerations } from './remember.ts'
 
@@ -129,7 +129,7 @@ export function createSessionStore(
     },
 
     find(id, memory) {
-      const key = memory ? memory.recall(id, keyOf) : keyOf(id)
+      const key = recall(memory, id, keyOf)
       // Asked with each request of a session: nothing is waited for but the store.
       return store.get<Entry>(collection, key).then((stored) => {
         if (!stored) return undefined

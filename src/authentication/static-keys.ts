@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { z } from 'zod'
+import { recall } from '../http/connection-memory.ts'
 import type { KeyHolder, KeyRing } from './key-ring.ts'
 
 const names = z.array(z.string().min(1)).default([])
@@ -67,7 +68,7 @@ export function createStaticKeys(definitions: readonly StaticKey[]): KeyRing {
     recognizes: () => false,
     // The look-up is by digest: what time it takes tells others nothing about the text.
     find: function findStaticKey(text, memory) {
-      const holder = holders.get(memory ? memory.recall(text, digestOf) : digestOf(text))
+      const holder = holders.get(recall(memory, text, digestOf))
       return holder ? { outcome: 'known', holder } : { outcome: 'refused', reason: 'unknown' }
     },
   }

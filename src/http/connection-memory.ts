@@ -31,6 +31,11 @@ export class ConnectionMemory {
   }
 }
 
+/** `make(text)`, by the memory of the connection that said the text, where it has one. */
+export function recall<T>(memory: ConnectionMemory | undefined, text: string, make: (text: string) => T): T {
+  return memory ? memory.recall(text, make) : make(text)
+}
+
 interface Made<T = unknown> {
   readonly text: string
   readonly make: (text: string) => T

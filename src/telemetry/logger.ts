@@ -44,8 +44,7 @@ export function createLines(level: string | undefined, write: (line: string) => 
     if (levels.indexOf(name) < levels.indexOf(chosen)) return () => {}
     const start = `{"level":"${name}","time":"`
     return function line(facts: object, message: string): void {
-      const told = JSON.stringify(message)
-      write(`${start}${stamp()}"${speaker}${membersOf(facts)},"message":${told}}\n`)
+      write(`${start}${stamp()}"${speaker}${membersOf(facts)},"message":${JSON.stringify(message)}}\n`)
     }
   }
   return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { RawConnection, rawGet } from '../../bench/load/connection.ts'
+import { peerFlags } from '../../bench/peers.ts'
 import { startSallyport } from '../../bench/sallyport.ts'
 import { Subject } from '../../bench/subject.ts'
 import { freePort } from '../free-port.ts'
@@ -39,7 +40,7 @@ test('a request costs no more than three times the best bare proxy', {
   const port = await freePort()
   const bare = await Subject.launch({
     ...{ name: 'bare', command: process.execPath, port, output: join(folder, 'bare.log'), cores: undefined },
-    words: [join(import.meta.dirname, '../../bench/peers/best-bare.mjs'), String(port), target],
+    words: [...peerFlags, join(import.meta.dirname, '../../bench/peers/best-bare.mjs'), String(port), target],
   })
   t.after(() => bare.stop())
   const service = { name: 'plain', path: '/plain', targets: [target], openapi: false, security: [] }
