@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { dirname, resolve } from 'node:path'
+import type { Worker } from 'node:worker_threads'
 import { openIssuedTokens } from '../authentication/issued-tokens.ts'
 import { createKeyStore } from '../authentication/key-store.ts'
 import { openRevocations } from '../authentication/revocation.ts'
@@ -28,8 +29,8 @@ export interface AssembleOptions extends Tools {
   readonly port: number
   /** Keep nothing, and work in this thread alone: for commands that only look. */
   readonly ephemeral?: boolean
-  /** Whether documents are read in a thread of their own. Default: unless `ephemeral`. */
-  readonly thread?: boolean
+  /** Whether documents are read in a thread of their own, or in which. Default: unless `ephemeral`. */
+  readonly thread?: boolean | Worker
   /** Milliseconds that the first document waits for services that do not answer. */
   readonly patience?: number
   /** What takes the place of parts that reach out: for commands that try the gateway and disturb nobody. */

@@ -1,6 +1,7 @@
 import { watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
+import type { Worker } from 'node:worker_threads'
 import { createAdmin } from '../admin/admin.ts'
 import { readAdminPage } from '../admin/page.ts'
 import { alone, type Peers } from '../admin/peers.ts'
@@ -25,6 +26,8 @@ export interface StartOptions {
   readonly log?: Log
   /** Milliseconds since the epoch. */
   readonly now?: () => number
+  /** The thread of the documents, where it has been begun already. */
+  readonly thread?: Worker
   /** The other processes that serve the same ports; none by default. */
   readonly peers?: Peers
 }
@@ -55,7 +58,7 @@ export interface RunningGateway {
  * fails. Rejects with `InvalidConfiguration` or `CannotListen` for what an operator can mend.
  */
 export async function start(options: StartOptions): Promise<RunningGateway> {
-  const { config, environment, now = Date.now, peers = alone } = options
+  const { config, environment, now = Date.now, thread, peers = alone } = options
   const logger = options.log ? undefined : createLogger(environment['LOG_LEVEL'], peers.number)
   const log = options.log ?? logger!
   const lost = logger?.lost
@@ -84,7 +87,9 @@ export async function start(options: StartOptions): Promise<RunningGateway> {
     const back = await Listener.listen({ ...admin, variable: 'ADMIN_PORT', upgrades: false, limits, log })
     opened.push(() => back.close(500))
 
-    const assembly = await patiently(log, () => assemble(definition, { config, port: front.port, log, now }))
+    const assembly = await patiently(log, () =>
+      assemble(definition, { config, port: front.port, log, now, ...(thread && { thread }) }),
+    )
     opened.push(() => assembly.close())
     const { live, metrics } = assembly
 

@@ -253,8 +253,7 @@ async function acquireSources(
   scope: Scope,
 ): Promise<ReadonlyMap<string, ServiceDocument>> {
   const { store, now, log, folder, press } = tools
-  const sources = new Map<string, ServiceDocument>()
-  for (const service of services) {
+  const acquired = services.map(async (service): Promise<[string, ServiceDocument]> => {
     const { name, targets, stripPath } = service
     const { from, headers, every } = documentOf(service)
     const urls = targets.map(({ url }) => url)
@@ -275,9 +274,11 @@ async function acquireSources(
         ),
       (source) => source.close(),
     )
-    sources.set(name, source)
-  }
-  return sources
+    return [name, source]
+  })
+  // When one fails, the others are waited for: whoever releases the scope must find them in it.
+  await Promise.allSettled(acquired)
+  return new Map(await Promise.all(acquired))
 }
 
 /** What was counted goes on being counted by the next revision. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { brotliCompress, brotliCompressSync, constants, gzip, gzipSync } from 'node:zlib'
-import { stringify } from 'yaml'
+import { dump } from 'js-yaml'
 import type { JsonObject } from './document.ts'
 import { isObject } from './plain.ts'
 
@@ -81,17 +81,18 @@ export function createPrinter(): Printer {
   }
 }
 
-/** Writing YAML takes twenty times as long as writing JSON, and nobody reads so much of it. */
+/** Writing YAML takes ten times as long as writing JSON, and nobody reads so much of it. */
 const largestYaml = 2 * 1_048_576
 
 /**
- * The same as YAML 1.2 (RFC 9512), without anchors, which some readers refuse. A large document is the JSON text again:
- * JSON is YAML (YAML 1.2 §1.3).
+ * The same as YAML 1.2 (RFC 9512), without anchors, which some readers refuse. What readers of YAML 1.1 would take for
+ * something else than text stands in quotes: yes, no, on, 2020-01-01. A large document is the JSON text again: JSON is
+ * YAML (YAML 1.2 §1.3).
  */
 export async function yamlOf(document: object, json: Representation): Promise<Representation> {
   const type = 'application/yaml'
   if (json.body.length > largestYaml) return { ...json, type }
-  const text = stringify(document, { aliasDuplicateObjects: false, lineWidth: 0 })
+  const text = dump(document, { noRefs: true, lineWidth: -1, skipInvalid: true })
   return represent(type, Buffer.from(text))
 }
 

@@ -1,8 +1,13 @@
+import { createRequire } from 'node:module'
 import { CORE_SCHEMA, constructFromEvents, EVENT_ID, mergeTag, parseEvents } from 'js-yaml'
 import { visit as scan } from 'jsonc-parser'
-import { isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml'
+import type { Document } from 'yaml'
 import type { JsonObject } from './document.ts'
 import { copyPlain, isObject, NotPlain, plainLimits, settlePlain } from './plain.ts'
+
+// Seventy files, read when a document has a fault that needs words: most have none.
+const require = createRequire(import.meta.url)
+const carefully = (): typeof import('yaml') => require('yaml')
 
 /** What reading a text gave: a document, or where and why it is none. */
 export type Parsed =
@@ -121,6 +126,7 @@ function readQuickly(text: string): Value | undefined {
 }
 
 function readCarefully(text: string): Value {
+  const { LineCounter, parseDocument } = carefully()
   const lines = new LineCounter()
   // Comparing every key with every other takes a minute for a map of 100,000: duplicates are looked for below.
   const options = {
@@ -151,7 +157,8 @@ function readCarefully(text: string): Value {
   }
 }
 
-function duplicateKey(tree: Parameters<typeof visit>[0]): { key: string; offset: number } | undefined {
+function duplicateKey(tree: Document.Parsed): { key: string; offset: number } | undefined {
+  const { isMap, isScalar, visit } = carefully()
   let found: { key: string; offset: number } | undefined
   visit(tree, {
     Map(_, map) {

@@ -74,8 +74,11 @@ export interface Publication {
 }
 
 export interface PressSettings {
-  /** Whether to work in a thread. Default true; a command that prints once is done sooner without. */
-  readonly thread?: boolean
+  /**
+   * Whether to work in a thread, or one that `beginThread` has begun. Default true; a command that prints once is done
+   * sooner without.
+   */
+  readonly thread?: boolean | Worker
   /**
    * Milliseconds of processor that one order may cost before the thread is given up. Default 20,000. The clock does not
    * count: on a busy machine it tells nothing about the order.
@@ -87,6 +90,25 @@ export interface PressSettings {
   readonly measure?: (thread: Worker) => Promise<number>
   /** Megabytes that the thread may use. Default 1,500. */
   readonly memory?: number
+}
+
+/**
+ * Begin the thread of a press before there is one: it takes as long to begin as half of everything else is read in. It
+ * holds nobody up who wants to end.
+ */
+export function beginThread(memory: number = defaults.memory): Worker {
+  // The file beside this one, compiled or not.
+  const file = new URL(import.meta.url.endsWith('.ts') ? './press-thread.ts' : './press-thread.js', import.meta.url)
+  // Most of what the work makes is short-lived, and a young generation of the usual size is collected all the time.
+  const resourceLimits = { maxOldGenerationSizeMb: memory, maxYoungGenerationSizeMb: Math.min(young, memory / 4) }
+  // What Node keeps of the files it has read, it keeps for a thread only when it is told where.
+  const kept = getCompileCacheDir()
+  const env = { ...process.env, ...(kept !== undefined && { NODE_COMPILE_CACHE: dirname(kept) }) }
+  const thread = new Worker(file, { resourceLimits, name: 'openapi', env })
+  // Should it fail before somebody listens, that is found when it is taken into use.
+  thread.on('error', () => {})
+  thread.unref()
+  return thread
 }
 
 /** Does the work: here, or in a thread. */
@@ -225,6 +247,7 @@ function createThreaded(
     stillness = defaults.stillness,
     memory = defaults.memory,
     measure = processorTime,
+    thread: begun,
   }: PressSettings,
   { log }: Tools,
 ): Workshop {
@@ -238,8 +261,7 @@ function createThreaded(
   let closed = false
   let ids = 0
   // It takes a moment to begin, and whoever makes a press does something else in between.
-  worker = start()
-  worker.unref()
+  worker = typeof begun === 'object' && isAlive(begun) ? engage(begun) : engage(beginThread(memory))
 
   return {
     async read(handle, order) {
@@ -307,7 +329,7 @@ function createThreaded(
       worker?.unref()
       return
     }
-    worker ??= start()
+    worker ??= engage(beginThread(memory))
     worker.ref()
     watch(worker, current)
     worker.postMessage(sendable(current))
@@ -351,15 +373,7 @@ function createThreaded(
     look()
   }
 
-  function start(): Worker {
-    // The file beside this one, compiled or not.
-    const thread = new URL(import.meta.url.endsWith('.ts') ? './press-thread.ts' : './press-thread.js', import.meta.url)
-    // Most of what the work makes is short-lived, and a young generation of the usual size is collected all the time.
-    const resourceLimits = { maxOldGenerationSizeMb: memory, maxYoungGenerationSizeMb: Math.min(young, memory / 4) }
-    // What Node keeps of the files it has read, it keeps for a thread only when it is told where.
-    const kept = getCompileCacheDir()
-    const env = { ...process.env, ...(kept !== undefined && { NODE_COMPILE_CACHE: dirname(kept) }) }
-    const started = new Worker(thread, { resourceLimits, name: 'openapi', env })
+  function engage(started: Worker): Worker {
     started.on('message', (answer: Answer) => {
       if (started !== worker || current?.order.id !== answer.id) return
       const { resolve, reject, missing = [] } = current
@@ -412,6 +426,11 @@ function createThreaded(
     const resolve = () => void lost.delete(handle)
     return [{ order: { id: nextId(), do: 'publish', order: printing }, resolve, ...rest }]
   }
+}
+
+/** One that has ended has no number any more. */
+function isAlive({ threadId }: Worker): boolean {
+  return threadId !== -1
 }
 
 async function processorTime(thread: Worker): Promise<number> {

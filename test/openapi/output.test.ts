@@ -135,6 +135,15 @@ test('case 74: what is written in pieces is what JSON.stringify writes, the firs
     assert.equal((await jsonOf(document)).body.toString(), JSON.stringify(document))
 })
 
+test('YAML says text to readers of YAML 1.1 as well, for whom more words are something else', async () => {
+  const words = ['yes', 'no', 'On', 'y', '2020-01-01', '12:30', '1_000', '0b11', '017', '~', '=', '<<', '1e3', '']
+  const document = publishOne(
+    api({ '/x': { get: { parameters: [{ name: 'q', in: 'query', schema: { enum: words } }], responses: ok } } }),
+  ).document
+  const text = (await yamlOf(document, await jsonOf(document))).body.toString()
+  for (const version of ['1.1', '1.2'] as const) assert.deepEqual(parseYaml(text, { version }), document)
+})
+
 test('case 74: a large document is sent as the JSON it is, also as YAML', async () => {
   const large = { list: Array.from({ length: 100_000 }, (_, index) => ({ index, text: 'some words of text' })) }
   const json = await jsonOf(large)

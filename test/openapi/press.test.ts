@@ -5,7 +5,7 @@ import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { test } from 'node:test'
-import { createPress, type Press, type PressDocument } from '../../src/openapi/press.ts'
+import { beginThread, createPress, type Press, type PressDocument } from '../../src/openapi/press.ts'
 import type { ReadOrder } from '../../src/openapi/press-work.ts'
 import { createServiceDocument } from '../../src/openapi/service-document.ts'
 import { type Log, silent } from '../../src/telemetry/log.ts'
@@ -55,6 +55,22 @@ test('a press that has published once stands behind the thread that answers requ
   await press.publish([{ document, enforced }], settings)
   await until('one stands behind', () => before >= 5 || priorities().filter((priority) => priority === 5).length === 1)
   assert.equal(getPriority(0), before)
+})
+
+test('a press takes a thread that has begun before it, and another one for a thread that has ended', async () => {
+  for (const end of [false, true]) {
+    const thread = beginThread()
+    if (end) await thread.terminate()
+    const press = createPress({ thread }, tools)
+    try {
+      const { operations } = await reading(press, order('one', undefined))
+      assert.equal(operations.length, 1)
+      assert.equal(thread.threadId === -1, end)
+    } finally {
+      await press.close()
+    }
+    assert.equal(thread.threadId, -1)
+  }
 })
 
 test('a press prints the same in a thread and in place', async () => {
