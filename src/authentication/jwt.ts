@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
-import { errors, jwtVerify } from 'jose'
+import * as errors from 'jose/errors'
+import { jwtVerify } from 'jose/jwt/verify'
 import koaJwt from 'koa-jwt'
 import type { Problem } from '../http/problem.ts'
 import { type Algorithm, algorithms } from './algorithms.ts'

@@ -1,6 +1,7 @@
 import { createHmac, generateKeyPair, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
-import { calculateJwkThumbprint, type JWK } from 'jose'
+import type { JWK } from 'jose'
+import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { type Json, type Store, StoreUnavailable } from '../store/store.ts'
 import type { Tools } from '../tools.ts'
 

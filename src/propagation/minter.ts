@@ -7,7 +7,7 @@ import {
   randomUUID,
   sign,
 } from 'node:crypto'
-import { calculateJwkThumbprint } from 'jose'
+import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import type { Caller } from '../authentication/caller.ts'
 import type { Json, Store } from '../store/store.ts'
 
