@@ -134,9 +134,20 @@ class Stage {
   }
 
   /** Those of the peers that are wanted and there. */
-  async peers(names: readonly PeerName[], target: Subject): Promise<readonly { name: PeerName; subject: Subject }[]> {
+  async peers(
+    names: readonly PeerName[],
+    target: Subject,
+    more: Pick<PeerPlace, 'node'> = {},
+  ): Promise<readonly { name: PeerName; subject: Subject }[]> {
     const { cores, folder, programs } = this.ground
-    const place: PeerPlace = { folder, programs, cores: cores.gateway, target: target.url, publicKey: this.#key }
+    const place: PeerPlace = {
+      folder,
+      programs,
+      cores: cores.gateway,
+      target: target.url,
+      publicKey: this.#key,
+      ...more,
+    }
     const started: { name: PeerName; subject: Subject }[] = []
     for (const name of names) {
       const program = programOf(name)
@@ -475,7 +486,7 @@ async function idle(stage: Stage, { figures }: Findings): Promise<void> {
     node,
   })
   figures.push(await idleCost('sallyport', gateway, '/plain/json'))
-  for (const { name, subject } of await stage.peers(['nginx'], backend))
+  for (const { name, subject } of await stage.peers(['best-bare', 'nginx'], backend, { node }))
     figures.push(await idleCost(name, subject, '/json'))
 }
 
@@ -484,7 +495,7 @@ async function idleCost(name: string, subject: Subject, path: string): Promise<F
   const url = new URL(subject.url + path)
   const settle = async () => {
     for (let i = 0; i < 3; i += 1) {
-      if (name === 'sallyport') subject.signal('SIGUSR2')
+      if (name !== 'nginx') subject.signal('SIGUSR2')
       await sleep(700)
     }
     return subject.memory().now

@@ -11,6 +11,8 @@ export interface PeerPlace extends Place {
   readonly target: string
   /** File of the key that tokens are signed with. */
   readonly publicKey: string
+  /** More words for Node, where the peer is written for it. */
+  readonly node?: readonly string[]
 }
 
 export interface Peer {
@@ -123,7 +125,7 @@ function inNode(title: string, file: string, more: (place: PeerPlace) => string[
     async start(place) {
       const port = await freePort()
       const program = join(import.meta.dirname, 'peers', `${file}.mjs`)
-      const words = [...peerFlags, program, String(port), place.target, ...more(place)]
+      const words = [...peerFlags, ...(place.node ?? []), program, String(port), place.target, ...more(place)]
       const output = join(place.folder, `${file}.log`)
       const environment = { NODE_ENV: 'production' }
       return Subject.launch({
