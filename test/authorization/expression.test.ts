@@ -261,18 +261,23 @@ describe('an expression is refused when the file is read', () => {
 describe('an expression cannot be made expensive by a request', () => {
   const many = Array.from({ length: longestList }, (_, index) => `role-${index}`)
 
-  /** Milliseconds of processor time, of the best of three: what else the machine does is not measured. */
+  const most = 50
+
+  /**
+   * Milliseconds of processor time at best. What else the machine does is not measured, but it may run at half its speed
+   * for a moment: what is too dear is tried again for some seconds.
+   */
   function cost(when: string, question: Question): number {
     const policy = createPolicies().compile(allow.parse({ when }))
     policy.decide(question)
-    return Math.min(
-      ...Array.from({ length: 3 }, () => {
-        const start = process.threadCpuUsage()
-        policy.decide(question)
-        const { user, system } = process.threadCpuUsage(start)
-        return (user + system) / 1_000
-      }),
-    )
+    let least = Number.POSITIVE_INFINITY
+    for (let tries = 0; tries < 40 && least >= most; tries += 1) {
+      const start = process.threadCpuUsage()
+      policy.decide(question)
+      const { user, system } = process.threadCpuUsage(start)
+      least = Math.min(least, (user + system) / 1_000)
+    }
+    return least
   }
 
   for (const [title, when, question] of [
@@ -309,7 +314,7 @@ describe('an expression cannot be made expensive by a request', () => {
   ] as const) {
     test(title, () => {
       const took = cost(when, question)
-      assert.ok(took < 50, `${took.toFixed(1)} ms`)
+      assert.ok(took < most, `${took.toFixed(1)} ms`)
     })
   }
 
