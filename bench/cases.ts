@@ -445,7 +445,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
     },
   })
   const contenders = [contender('sallyport', gateway, '/full/json')]
-  for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full'], backend))
+  for (const { name, subject } of await stage.peers(['best-bare', 'nginx-full', 'fastify-full'], backend))
     contenders.push(contender(name, subject, '/json'))
   figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2 })))
 }
