@@ -203,7 +203,7 @@ class Stage {
     say(contenders.map((one) => `${one.case} ${one.name}`).join(', '))
     const ours = () => this.backend.work() + this.taker.work() + ownWork()
     // With everything on it takes 45,000 requests until a request costs what it will.
-    const few = { rounds: quick ? 3 : 4, seconds: 1, warmUp: 1, warmUps: quick ? 3 : 8 }
+    const few = { rounds: quick ? 3 : 4, seconds: 1, warmUp: 1, warmUps: quick ? 3 : 6 }
     return race(contenders, { ...few, say, late, failed, ours, foreign, ...options })
   }
 }
