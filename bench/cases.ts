@@ -51,6 +51,9 @@ export const cases = {
 
 export type CaseName = keyof typeof cases
 
+/** With everything on it takes 45,000 requests until a request costs what it will. */
+const everything = { warmUps: 8 } as const
+
 /** What all cases are run with. */
 export interface Ground extends Place {
   readonly cores: Cores
@@ -83,7 +86,7 @@ export async function runCases(ground: Ground): Promise<Findings> {
   const key = join(ground.folder, 'key.pem')
   writeFileSync(key, ground.signer.publicKey)
   try {
-    for (const group of [requests, tokens, sizes, bodies, fanOut, sockets, idle, starts, latency, workers]) {
+    for (const group of [requests, tokens, sizes, bodies, fanOut, sockets, starts, workers, latency, idle]) {
       // What is quick has little more to do, or nothing.
       if (ground.late() && !ground.quick) {
         ground.failed(`${group.name} and what would follow: the time is over`)
@@ -202,8 +205,7 @@ class Stage {
     const { quick, say, late, failed, foreign } = this.ground
     say(contenders.map((one) => `${one.case} ${one.name}`).join(', '))
     const ours = () => this.backend.work() + this.taker.work() + ownWork()
-    // With everything on it takes 45,000 requests until a request costs what it will.
-    const few = { rounds: quick ? 3 : 4, seconds: 1, warmUp: 1, warmUps: quick ? 3 : 6 }
+    const few = { rounds: quick ? 3 : 4, seconds: 1, warmUp: 1, warmUps: quick ? 3 : 4 }
     return race(contenders, { ...few, say, late, failed, ours, foreign, ...options })
   }
 }
@@ -242,7 +244,8 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
   }
   if (stage.wants('full')) {
     const logging = await stage.sallyport('gateway-full', definition, { log: 'info' })
-    await add('full', 'sallyport', logging, '/full/json', { headers: bearer(token) })
+    const headers = bearer(token)
+    contenders.push({ ...(await stage.asked('full', 'sallyport', logging, '/full/json', { headers })), ...everything })
     for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full'], backend))
       await add('full', name, subject, '/json', { headers: bearer(token) })
   }
@@ -255,7 +258,7 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
   }
-  figures.push(...(await stage.race(contenders)))
+  figures.push(...(await stage.race(contenders, quick ? {} : { rounds: 3, lead: 1 })))
 }
 
 async function signedIn(gateway: Subject): Promise<Record<string, string>> {
@@ -281,7 +284,7 @@ async function tokens(stage: Stage, { figures, facts }: Findings): Promise<void>
     name: 'sallyport beside tokens',
   })
   for (const algorithm of wanted) contenders.push(await stranger(stage, gateway, algorithm))
-  figures.push(...(await stage.race(contenders, { warmUps: 5 })))
+  figures.push(...(await stage.race(contenders)))
 }
 
 async function stranger(stage: Stage, gateway: Subject, algorithm: TokenAlgorithm): Promise<Contender> {
@@ -305,7 +308,7 @@ async function sizes(stage: Stage, { figures }: Findings): Promise<void> {
     const gateway = await stage.sallyport(name, definitionOfSize(stage.backend.url, size))
     contenders.push(await stage.asked(name, 'sallyport', gateway, path))
   }
-  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 4 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 3 })))
 }
 
 async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void> {
@@ -319,8 +322,9 @@ async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void>
   const up = await stage.peers(['best-bare', 'nginx'], taker)
   if (stage.wants('post')) {
     const options = { method: 'POST', body: 10_240, expect: '10240' }
-    contenders.push(await stage.asked('post', 'sallyport', gateway, '/taker/take', options))
-    for (const { name, subject } of up) contenders.push(await stage.asked('post', name, subject, '/take', options))
+    const small = [await stage.asked('post', 'sallyport', gateway, '/taker/take', options)]
+    for (const { name, subject } of up) small.push(await stage.asked('post', name, subject, '/take', options))
+    figures.push(...(await stage.race(small)))
   }
   const big = async (what: 'down' | 'up', name: string, subject: Subject, path: string) => {
     const options = { connections: 4, ...(what === 'up' && { method: 'POST', body: bigFile }) }
@@ -447,7 +451,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/full/json')]
   for (const { name, subject } of await stage.peers(['best-bare', 'nginx-full', 'fastify-full'], backend))
     contenders.push(contender(name, subject, '/json'))
-  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, lead: 1 })))
 }
 
 async function workers(stage: Stage, { figures }: Findings): Promise<void> {
@@ -469,8 +473,8 @@ async function workers(stage: Stage, { figures }: Findings): Promise<void> {
   const one = await stage.sallyport('gateway-alone', definition, more)
   figures.push(
     ...(await stage.race([
-      await stage.asked('workers-1', 'sallyport', one, '/full/json', { headers }),
-      { ...(await stage.asked('workers-2', 'sallyport', two, '/full/json', { headers })), processes: 2 },
+      { ...(await stage.asked('workers-1', 'sallyport', one, '/full/json', { headers })), ...everything },
+      { ...(await stage.asked('workers-2', 'sallyport', two, '/full/json', { headers })), ...everything, processes: 2 },
     ])),
   )
 }

@@ -11,6 +11,8 @@ export interface Contender {
   readonly subject: Subject
   /** How many share the work, each with compilers of its own; 1 by default. */
   readonly processes?: number
+  /** Seconds of warming at most, where it takes longer than the others. */
+  readonly warmUps?: number
   /** Works for about so many seconds, and says how many operations that were. */
   work(seconds: number): Promise<Work>
 }
@@ -50,6 +52,11 @@ export interface RaceOptions {
   readonly rounds: number
   /** Of each contender in each round. */
   readonly seconds: number
+  /**
+   * Seconds that a contender works before each time that it is measured. While the others worked, its engine has given
+   * back what it had of young memory, and thrown away code: what is asked is what a gateway costs that is in use.
+   */
+  readonly lead?: number
   /** Of each contender before the first round, so many times at most. */
   readonly warmUp: number
   readonly warmUps: number
@@ -95,6 +102,7 @@ export async function race(contenders: readonly Contender[], options: RaceOption
     const order = round % 2 === 0 ? [...samples.keys()] : [...samples.keys()].reverse()
     for (const contender of order) {
       await attempt(contender, async () => {
+        if (options.lead) await contender.work(options.lead)
         const sample = await measure(contender, seconds, options)
         // On a machine that is too busy a large body may not arrive in the time.
         if (sample.operations > 0) samples.get(contender)!.push(sample)
@@ -119,10 +127,12 @@ export async function race(contenders: readonly Contender[], options: RaceOption
 }
 
 /** Until it has become no cheaper twice, and has done enough for optimizing compilers or had the time for it. */
-async function warm({ subject, processes = 1, work }: Contender, { warmUp, warmUps }: RaceOptions): Promise<void> {
+async function warm({ subject, processes = 1, warmUps, work }: Contender, options: RaceOptions): Promise<void> {
+  const { warmUp } = options
+  const most = warmUps ?? options.warmUps
   let operations = 0
   let least = Number.POSITIVE_INFINITY
-  for (let played = 0, same = 0; played < warmUps; ) {
+  for (let played = 0, same = 0; played < most; ) {
     const before = subject.work()
     const done = await work(warmUp)
     const cost = (subject.work() - before) / done.operations
