@@ -258,7 +258,7 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
   }
-  figures.push(...(await stage.race(contenders, quick ? {} : { rounds: 3, lead: 1 })))
+  figures.push(...(await stage.race(contenders, quick ? {} : { rounds: 3, lead: 1, warmUps: 3 })))
 }
 
 async function signedIn(gateway: Subject): Promise<Record<string, string>> {
@@ -284,7 +284,7 @@ async function tokens(stage: Stage, { figures, facts }: Findings): Promise<void>
     name: 'sallyport beside tokens',
   })
   for (const algorithm of wanted) contenders.push(await stranger(stage, gateway, algorithm))
-  figures.push(...(await stage.race(contenders)))
+  figures.push(...(await stage.race(contenders, { rounds: 3 })))
 }
 
 async function stranger(stage: Stage, gateway: Subject, algorithm: TokenAlgorithm): Promise<Contender> {
@@ -324,7 +324,7 @@ async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void>
     const options = { method: 'POST', body: 10_240, expect: '10240' }
     const small = [await stage.asked('post', 'sallyport', gateway, '/taker/take', options)]
     for (const { name, subject } of up) small.push(await stage.asked('post', name, subject, '/take', options))
-    figures.push(...(await stage.race(small)))
+    figures.push(...(await stage.race(small, { rounds: 3 })))
   }
   const big = async (what: 'down' | 'up', name: string, subject: Subject, path: string) => {
     const options = { connections: 4, ...(what === 'up' && { method: 'POST', body: bigFile }) }
@@ -451,7 +451,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
   const contenders = [contender('sallyport', gateway, '/full/json')]
   for (const { name, subject } of await stage.peers(['best-bare', 'nginx-full', 'fastify-full'], backend))
     contenders.push(contender(name, subject, '/json'))
-  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, lead: 1 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, lead: 1, warmUps: 2 })))
 }
 
 async function workers(stage: Stage, { figures }: Findings): Promise<void> {
