@@ -10,7 +10,17 @@ import { bigFile, type Place, startBackend, startTaker } from './backend.ts'
 import { type WrkOptions, wrk } from './load/wrk.ts'
 import type { Cores } from './machine.ts'
 import { type PeerName, type PeerPlace, peers, programOf } from './peers.ts'
-import { type Contender, type Figure, median, type RaceOptions, race, rangeOf, type Work } from './race.ts'
+import {
+  type Contender,
+  type Duel,
+  duel,
+  type Figure,
+  median,
+  type RaceOptions,
+  race,
+  rangeOf,
+  type Work,
+} from './race.ts'
 import { apiKey, definitionOfCases, definitionOfSize, person, startSallyport } from './sallyport.ts'
 import { ownWork, type Subject } from './subject.ts'
 import { type Signer, type TokenAlgorithm, tokenAlgorithms } from './tokens.ts'
@@ -75,12 +85,13 @@ export type Facts = Record<string, number>
 
 export interface Findings {
   readonly figures: Figure[]
+  readonly duels: Duel[]
   readonly facts: Facts
 }
 
 /** Runs what is wanted. What was started is stopped, also when something fails. */
 export async function runCases(ground: Ground): Promise<Findings> {
-  const findings: Findings = { figures: [], facts: {} }
+  const findings: Findings = { figures: [], duels: [], facts: {} }
   const backend = await startBackend(ground, ground.cores.backend, ground.signer.keySet)
   const taker = await startTaker(ground.folder, ground.cores.backend)
   const key = join(ground.folder, 'key.pem')
@@ -200,6 +211,16 @@ class Stage {
     return contender
   }
 
+  async duel(one: Contender, other: Contender, duels: Duel[]): Promise<void> {
+    const { say, failed } = this.ground
+    say(`${one.case} ${one.name} beside ${other.case} ${other.name}`)
+    try {
+      duels.push(await duel(one, other, 3))
+    } catch (error) {
+      failed(`${one.case} ${one.name} beside ${other.case} ${other.name}: ${(error as Error).message}`)
+    }
+  }
+
   async race(contenders: readonly Contender[], options: Partial<RaceOptions> = {}): Promise<readonly Figure[]> {
     if (contenders.length === 0) return []
     const { quick, say, late, failed, foreign } = this.ground
@@ -225,7 +246,7 @@ async function check(
 
 const bearer = (token: string) => ({ Authorization: `Bearer ${token}` })
 
-async function requests(stage: Stage, { figures }: Findings): Promise<void> {
+async function requests(stage: Stage, { figures, duels }: Findings): Promise<void> {
   if (!stage.wants('plain', 'full', 'token', 'key', 'session', 'policy', 'document')) return
   const { backend, taker, ground } = stage
   const { quick, signer } = ground
@@ -258,8 +279,45 @@ async function requests(stage: Stage, { figures }: Findings): Promise<void> {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
   }
-  figures.push(...(await stage.race(contenders, quick ? {} : { rounds: 3, lead: 1, warmUps: 3 })))
+  if (quick) {
+    figures.push(...(await stage.race(contenders)))
+    return
+  }
+  figures.push(...(await stage.race(contenders, { rounds: 3, lead: 1, warmUps: 2 })))
+  // What the same process does cannot be told apart while it does both: these have one of their own.
+  const beside = await stage.sallyport('gateway-beside', definition)
+  const again = async (what: CaseName, path: string, headers: Record<string, string>) =>
+    stage.wants(what) ? [await stage.asked(what, 'sallyport', beside, path, { headers })] : []
+  const others = [
+    ...(await again('token', '/jwt/json', bearer(token))),
+    ...(await again('key', '/key/json', { 'X-API-Key': apiKey })),
+    ...(await again('session', '/session/json', await signedIn(beside))),
+    ...(await again('policy', '/policy/json', bearer(token))),
+  ]
+  // It has served nobody yet.
+  for (const one of others) await one.work(2)
+  const find = (among: readonly Contender[], what: CaseName, name: string) =>
+    among.find((one) => one.case === what && one.name === name)
+  for (const [what, against, name] of pairs) {
+    const one = find(others, what, 'sallyport') ?? find(contenders, what, 'sallyport')
+    const other = find(contenders, against, name)
+    if (one && other) await stage.duel(one, other, duels)
+  }
 }
+
+/** What is measured side by side, for the goals: a case of ours, and a case with somebody who does it. */
+const pairs: readonly (readonly [CaseName, CaseName, string])[] = [
+  ['plain', 'plain', 'best-bare'],
+  ['plain', 'plain', 'fastify'],
+  ['full', 'full', 'fastify-full'],
+  ['full', 'full', 'nginx-full'],
+  ['full', 'plain', 'caddy'],
+  ['full', 'plain', 'sallyport'],
+  ['token', 'plain', 'sallyport'],
+  ['key', 'plain', 'sallyport'],
+  ['session', 'plain', 'sallyport'],
+  ['policy', 'token', 'sallyport'],
+]
 
 async function signedIn(gateway: Subject): Promise<Record<string, string>> {
   const { port } = new URL(gateway.url)
@@ -292,7 +350,7 @@ async function stranger(stage: Stage, gateway: Subject, algorithm: TokenAlgorith
   return stage.asked(`new-${algorithm}`, 'sallyport', gateway, '/jwt/json', { tokens: file })
 }
 
-async function sizes(stage: Stage, { figures }: Findings): Promise<void> {
+async function sizes(stage: Stage, { figures, duels }: Findings): Promise<void> {
   const rows = [
     ['routes-10', { routes: 10 }, '/things/things9/1'],
     ['routes-1000', { routes: 1_000 }, '/things/things999/1'],
@@ -309,6 +367,13 @@ async function sizes(stage: Stage, { figures }: Findings): Promise<void> {
     contenders.push(await stage.asked(name, 'sallyport', gateway, path))
   }
   figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 3 })))
+  for (const [most, least] of [
+    ['routes-5000', 'routes-10'],
+    ['services-1000', 'services-1'],
+  ] as const) {
+    const [many, few] = [most, least].map((name) => contenders.find((one) => one.case === name))
+    if (many && few) await stage.duel(many, few, duels)
+  }
 }
 
 async function bodies(stage: Stage, { figures, facts }: Findings): Promise<void> {
@@ -387,7 +452,7 @@ async function slowReaders(name: string, subject: Subject, address: string, fact
   }
 }
 
-async function fanOut(stage: Stage, { figures }: Findings): Promise<void> {
+async function fanOut(stage: Stage, { figures, duels }: Findings): Promise<void> {
   if (!stage.wants('three')) return
   const { backend, taker, ground } = stage
   const gateway = await stage.sallyport('gateway-three', definitionOfCases(backend.url, taker.url, ground.signer))
@@ -397,6 +462,8 @@ async function fanOut(stage: Stage, { figures }: Findings): Promise<void> {
   for (const { name, subject } of await stage.peers(['fan-out'], backend))
     contenders.push(await stage.asked('three', name, subject, '/three', { expect }))
   figures.push(...(await stage.race(contenders)))
+  const [ours, theirs] = contenders
+  if (ours && theirs && !stage.ground.quick) await stage.duel(ours, theirs, duels)
 }
 
 async function sockets(stage: Stage, { figures }: Findings): Promise<void> {

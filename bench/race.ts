@@ -42,6 +42,16 @@ export interface Figure {
   readonly rounds: readonly number[]
 }
 
+/** Two contenders that worked at the same time. */
+export interface Duel {
+  readonly one: Pick<Contender, 'case' | 'name'>
+  readonly other: Pick<Contender, 'case' | 'name'>
+  /** Processor time for an operation of the one, divided by that of the other. */
+  readonly ratio: Range
+  /** What the one takes more, in microseconds. */
+  readonly more: Range
+}
+
 export interface Range {
   readonly median: number
   readonly low: number
@@ -142,6 +152,27 @@ async function warm({ subject, processes = 1, warmUps, work }: Contender, option
     least = Math.min(least, cost)
     if (same >= 2 && (played >= 5 || operations >= enough * processes)) return
   }
+}
+
+/**
+ * Both work at the same time and on the same core. What else happens on the machine falls on both alike, down to parts
+ * of a millisecond: a ratio is steady that way where the numbers it is made of are not.
+ */
+export async function duel(one: Contender, other: Contender, windows: number): Promise<Duel> {
+  const both = [one, other] as const
+  const ratios: number[] = []
+  const differences: number[] = []
+  // The first is to warm up.
+  for (let window = 0; window <= windows; window += 1) {
+    const before = both.map(({ subject }) => subject.work())
+    const done = await Promise.all(both.map(({ work }) => work(1)))
+    const [cost, otherCost] = both.map(({ subject }, at) => (subject.work() - before[at]!) / done[at]!.operations)
+    if (window === 0) continue
+    ratios.push(cost! / otherCost!)
+    differences.push(cost! - otherCost!)
+  }
+  const named = ({ case: what, name }: Contender) => ({ case: what, name })
+  return { one: named(one), other: named(other), ratio: rangeOf(ratios), more: rangeOf(differences) }
 }
 
 async function measure({ subject, work }: Contender, seconds: number, options: RaceOptions): Promise<Sample> {

@@ -54,15 +54,19 @@ export function markdown({ date, machine, foreign, duration, commit, goals, figu
     '',
     '## Goals',
     '',
+    'Where a range stands behind it, a number is of two that worked at the same time on one core, so that whatever else the machine did fell on both; the others are of the tables below.',
+    '',
     'Bare: what node:http + undici, the best we can write, comes to in the same place of the same run. It passes requests on and does nothing else; a goal that it misses cannot be met by anybody who stands on node:http.',
     '',
     '| | goal | measured | | bare |',
     '|---|---:|---:|---|---:|',
-    ...goals.map(({ title, most, unit, found, bare }) =>
+    ...goals.map(({ title, most, unit, found, range, bare }) =>
       [
         `| ${title}`,
         `≤ ${amount(most, unit)}`,
-        found === undefined ? 'not run' : amount(found, unit),
+        found === undefined
+          ? 'not run'
+          : amount(found, unit) + (range ? ` (${range.low.toFixed(2)} – ${range.high.toFixed(2)})` : ''),
         verdict(found, most),
         `${bare === undefined ? '' : amount(bare, unit)} |`,
       ].join(' | '),
