@@ -342,7 +342,7 @@ async function tokens(stage: Stage, { figures, facts }: Findings): Promise<void>
     name: 'sallyport beside tokens',
   })
   for (const algorithm of wanted) contenders.push(await stranger(stage, gateway, algorithm))
-  figures.push(...(await stage.race(contenders, { rounds: 3 })))
+  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 3 })))
 }
 
 async function stranger(stage: Stage, gateway: Subject, algorithm: TokenAlgorithm): Promise<Contender> {
@@ -366,7 +366,7 @@ async function sizes(stage: Stage, { figures, duels }: Findings): Promise<void> 
     const gateway = await stage.sallyport(name, definitionOfSize(stage.backend.url, size))
     contenders.push(await stage.asked(name, 'sallyport', gateway, path))
   }
-  figures.push(...(await stage.race(contenders, { rounds: 3, warmUps: 3 })))
+  figures.push(...(await stage.race(contenders, { rounds: 2, warmUps: 3 })))
   for (const [most, least] of [
     ['routes-5000', 'routes-10'],
     ['services-1000', 'services-1'],
@@ -461,7 +461,7 @@ async function fanOut(stage: Stage, { figures, duels }: Findings): Promise<void>
   const contenders = [await stage.asked('three', 'sallyport', gateway, '/three', { expect })]
   for (const { name, subject } of await stage.peers(['fan-out'], backend))
     contenders.push(await stage.asked('three', name, subject, '/three', { expect }))
-  figures.push(...(await stage.race(contenders)))
+  figures.push(...(await stage.race(contenders, { rounds: 3 })))
   const [ours, theirs] = contenders
   if (ours && theirs && !stage.ground.quick) await stage.duel(ours, theirs, duels)
 }
@@ -516,7 +516,7 @@ async function latency(stage: Stage, { figures }: Findings): Promise<void> {
     },
   })
   const contenders = [contender('sallyport', gateway, '/full/json')]
-  for (const { name, subject } of await stage.peers(['best-bare', 'nginx-full', 'fastify-full'], backend))
+  for (const { name, subject } of await stage.peers(['best-bare', 'nginx-full'], backend))
     contenders.push(contender(name, subject, '/json'))
   figures.push(...(await stage.race(contenders, { rounds: 3, seconds: 2, lead: 1, warmUps: 2 })))
 }
