@@ -12,8 +12,8 @@ export interface Goal {
   /** Of those that worked side by side. */
   readonly range?: Range | undefined
   /**
-   * The same number of node:http + undici, the best we can write, which does nothing but pass on. Undefined where there
-   * is none. What it misses, nobody meets who stands on node:http.
+   * The same number of node:http + undici, the best we can write, which does nothing but pass on; from its turns, not
+   * side by side. Undefined where there is none.
    */
   readonly bare: number | undefined
 }

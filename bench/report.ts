@@ -56,7 +56,7 @@ export function markdown({ date, machine, foreign, duration, commit, goals, figu
     '',
     'Where a range stands behind it, a number is of two that worked at the same time on one core, so that whatever else the machine did fell on both; the others are of the tables below.',
     '',
-    'Bare: what node:http + undici, the best we can write, comes to in the same place of the same run. It passes requests on and does nothing else; a goal that it misses cannot be met by anybody who stands on node:http.',
+    'Bare: what node:http + undici, the best we can write, comes to in the tables below. It passes requests on and does nothing else: where it misses a goal, the goal is beyond the usual way to write a proxy in Node.',
     '',
     '| | goal | measured | | bare |',
     '|---|---:|---:|---|---:|',
