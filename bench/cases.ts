@@ -270,11 +270,7 @@ async function requests(stage: Stage, { figures, duels }: Findings): Promise<voi
     for (const { name, subject } of await stage.peers(['nginx-full', 'fastify-full'], backend))
       await add('full', name, subject, '/json', { headers: bearer(token) })
   }
-  await add('token', 'sallyport', gateway, '/jwt/json', { headers: bearer(token) })
-  await add('key', 'sallyport', gateway, '/key/json', { headers: { 'X-API-Key': apiKey } })
-  if (stage.wants('session'))
-    await add('session', 'sallyport', gateway, '/session/json', { headers: await signedIn(gateway) })
-  await add('policy', 'sallyport', gateway, '/policy/json', { headers: bearer(token) })
+  contenders.push(...(await known(stage, gateway, token)))
   if (stage.wants('document') && !quick) {
     const expect = await (await fetch(`${gateway.url}/openapi.json`)).text()
     await add('document', 'sallyport', gateway, '/openapi.json', { expect })
@@ -285,15 +281,9 @@ async function requests(stage: Stage, { figures, duels }: Findings): Promise<voi
   }
   figures.push(...(await stage.race(contenders, { rounds: 3, lead: 1, warmUps: 2 })))
   // What the same process does cannot be told apart while it does both: these have one of their own.
-  const beside = await stage.sallyport('gateway-beside', definition)
-  const again = async (what: CaseName, path: string, headers: Record<string, string>) =>
-    stage.wants(what) ? [await stage.asked(what, 'sallyport', beside, path, { headers })] : []
-  const others = [
-    ...(await again('token', '/jwt/json', bearer(token))),
-    ...(await again('key', '/key/json', { 'X-API-Key': apiKey })),
-    ...(await again('session', '/session/json', await signedIn(beside))),
-    ...(await again('policy', '/policy/json', bearer(token))),
-  ]
+  const others = stage.wants('token', 'key', 'session', 'policy')
+    ? await known(stage, await stage.sallyport('gateway-beside', definition), token)
+    : []
   // It has served nobody yet, and is compared with one that has served thousands.
   for (const one of others) await one.work(Math.ceil(12 / others.length))
   const find = (among: readonly Contender[], what: CaseName, name: string) =>
@@ -303,6 +293,21 @@ async function requests(stage: Stage, { figures, duels }: Findings): Promise<voi
     const other = find(contenders, against, name)
     if (one && other) await stage.duel(one, other, duels)
   }
+}
+
+/** Requests of callers who are known by something, asked of one gateway: those that are wanted. */
+async function known(stage: Stage, gateway: Subject, token: string): Promise<Contender[]> {
+  const contenders: Contender[] = []
+  for (const [what, path, headers] of [
+    ['token', '/jwt/json', () => bearer(token)],
+    ['key', '/key/json', () => ({ 'X-API-Key': apiKey })],
+    ['session', '/session/json', () => signedIn(gateway)],
+    ['policy', '/policy/json', () => bearer(token)],
+  ] as const) {
+    if (stage.wants(what))
+      contenders.push(await stage.asked(what, 'sallyport', gateway, path, { headers: await headers() }))
+  }
+  return contenders
 }
 
 /** What is measured side by side, for the goals: a case of ours, and a case with somebody who does it. */

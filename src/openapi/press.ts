@@ -261,7 +261,7 @@ function createThreaded(
   let closed = false
   let ids = 0
   // It takes a moment to begin, and whoever makes a press does something else in between.
-  worker = typeof begun === 'object' && isAlive(begun) ? engage(begun) : engage(beginThread(memory))
+  worker = engage(typeof begun === 'object' && isAlive(begun) ? begun : beginThread(memory))
 
   return {
     async read(handle, order) {
